@@ -1,0 +1,39 @@
+# One menu. `make demo` and `make test` set themselves up on a machine that has Python 3.11 and make.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+RUN    := $(BIN)/sipbatch
+SEEDS  ?= 20000
+
+.PHONY: help demo test check fix bench clean
+help:            ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "sipbatch needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group test --group check --group bench
+	@touch $@
+
+demo: $(VENV)/.ready  ## the main job against the embedded sandbox
+	$(BIN)/python -m benchmarks.demo
+
+test: $(VENV)/.ready  ## the tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.ready ## format, lint, types and tests; what CI runs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+fix: $(VENV)/.ready   ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.ready ## speed and memory beside their peers, as a table of ratios
+	$(BIN)/python -m benchmarks
+
+clean:           ## remove what make made
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

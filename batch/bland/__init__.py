@@ -1,0 +1,1 @@
+"""Everything that knows the Bland API: its payloads, its answers, its calls and its sandbox."""

@@ -1,0 +1,1 @@
+"""The commands of `sipbatch`, one a file."""

@@ -1,0 +1,274 @@
+"""The durable record of all runs: the Protocol that the engine speaks, and the values that it passes.
+
+Every method blocks and is called off the event loop, by one thread at a time. What a method returns
+is on disk. Times are UTC, in seconds since the epoch. A PostgreSQL journal may stand behind the same
+Protocol; `tests/journal_conformance.py` is what any must pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from batch.plans import CellChunk, Int64s, Plan, Reject, SheetPin, Warned
+from batch.states import RequestState, RunState, StopReason
+from batch.target import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """What a run is created with, beside its plan.
+
+    `target` is the identity that keys carry. `options` is what `resume` needs to go on the same way
+    (rate, limits, base URL), as JSON values; it holds no secret.
+    """
+
+    target: str
+    created_at: float
+    options: Mapping[str, object] = field(default_factory=dict)
+    account: str = ""
+    version: str = ""
+
+
+class Claim(NamedTuple):
+    """A request that this process may send: claimed on disk before it is."""
+
+    seq: int
+    number: int
+    direction: int
+    payload_id: int
+    attempts: int  #: attempts that counted before this one
+    sends: int  #: all sends before this one, those that were throttled or lost included
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a claimed request's attempt ended, and what that makes of the request.
+
+    `counted` says whether the attempt uses up one of the request's attempts (a wait for a throttling
+    API does not). `due_at` is set exactly if `state` is `retrying`.
+    """
+
+    claim: Claim
+    state: RequestState
+    outcome: Outcome
+    sent_at: float
+    duration_s: float
+    counted: bool = True
+    due_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many requests of a run are in each state, and how many rows were rejected."""
+
+    pending: int = 0
+    in_flight: int = 0
+    retrying: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    unknown: int = 0
+    skipped: int = 0
+    rejected: int = 0
+
+    @property
+    def requests(self) -> int:
+        """All requests: the law of conservation's left side."""
+        return self.left + self.succeeded + self.failed + self.unknown + self.skipped
+
+    @property
+    def left(self) -> int:
+        """Requests that have not ended."""
+        return self.pending + self.in_flight + self.retrying
+
+    def of(self, state: RequestState) -> int:
+        """The count of one state."""
+        return int(getattr(self, state.value))
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run as the journal knows it."""
+
+    id: str
+    state: RunState
+    reason: StopReason | None
+    target: str
+    account: str
+    plan_digest: str
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    options: Mapping[str, object]
+    parent: str | None
+    version: str
+    sheets: tuple[SheetPin, ...]
+    template_digests: Mapping[str, str]
+    warnings: tuple[Warned, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a run as a whole: a pause, a changed rate, a breaker, a signal."""
+
+    at: float
+    kind: str
+    detail: Mapping[str, object]
+
+
+class ResultRow(NamedTuple):
+    """One request as the report tells of it, with its last attempt."""
+
+    seq: int
+    sheet_id: int
+    row: int
+    number: int
+    direction: int
+    template: str
+    state: RequestState
+    attempts: int
+    sends: int
+    http_status: int | None
+    error_code: str
+    error: str
+    first_sent_at: float | None
+    last_sent_at: float | None
+    duration_s: float | None
+    request_id: str
+    payload_sha256: str
+    note: str
+    duplicate_of: int | None  #: the seq of the request that this one repeats
+    due_at: float | None
+
+
+class AttemptRow(NamedTuple):
+    """One attempt of one request."""
+
+    seq: int
+    send: int  #: 1 for the first
+    sent_at: float
+    duration_s: float
+    verdict: str
+    http_status: int | None
+    error_code: str
+    message: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was last applied to every number of a target; arrays are parallel, sorted by key.
+
+    `keys` are `batch.plans.keys_of`. `sha256s[payload_ids[i]]` is the payload's digest. Where `certain` is
+    false, a later attempt may have applied something else.
+    """
+
+    keys: Int64s
+    payload_ids: Int64s
+    certain: npt.NDArray[np.bool_]
+    sha256s: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Which requests of a run a derived run takes up; None picks all."""
+
+    states: frozenset[RequestState]
+    error_code: str | None = None
+    template: str | None = None
+
+
+class Journal(Protocol):
+    """The record of all runs in one workspace."""
+
+    # --- runs -----------------------------------------------------------------------------------
+    def create_run(self, plan: Plan, new: NewRun) -> str:
+        """Pin a plan as a new run, all or nothing, and return the run's id."""
+        ...
+
+    def derive_run(self, parent: str, pick: Pick, new: NewRun) -> str:
+        """A new run of some requests of another, with their pinned payloads and rows."""
+        ...
+
+    def runs(self) -> list[RunRecord]:
+        """All runs, oldest first."""
+        ...
+
+    def run(self, run_id: str) -> RunRecord:
+        """One run by its id; `JournalError` names the runs there are if it is unknown."""
+        ...
+
+    # --- the engine -----------------------------------------------------------------------------
+    def begin(self, run_id: str, at: float) -> int:
+        """Set a run going, and take back what a dead process had claimed.
+
+        Returns how many claims were taken back: each is `pending` again, with an ambiguous attempt
+        noted that counts toward nothing.
+        """
+        ...
+
+    def exchange(
+        self,
+        run_id: str,
+        *,
+        ended: Sequence[Ended] = (),
+        released: Sequence[int] = (),
+        want: int = 0,
+        now: float = 0.0,
+        events: Sequence[Event] = (),
+    ) -> list[Claim]:
+        """One durable commit: record results, release claims never sent, claim up to `want` more.
+
+        Claims are those `retrying` whose due time has come, then those `pending`, each in sheet order.
+        A move that `REQUEST_MOVES` does not allow is a `JournalError`, and nothing is recorded.
+        """
+        ...
+
+    def next_due(self, run_id: str) -> float | None:
+        """The earliest due time among requests that are `retrying`."""
+        ...
+
+    def end(self, run_id: str, reason: StopReason, at: float) -> None:
+        """Record why the run is no longer going; what it applied is known to the fleet from here on."""
+        ...
+
+    def payload(self, payload_id: int) -> bytes:
+        """The body of a payload."""
+        ...
+
+    # --- readers --------------------------------------------------------------------------------
+    def counts(self, run_id: str) -> Counts:
+        """How many requests are in each state."""
+        ...
+
+    def results(self, run_id: str) -> Iterator[ResultRow]:
+        """Every request, in sheet order, streamed."""
+        ...
+
+    def rejects(self, run_id: str) -> Iterator[Reject]:
+        """Every rejected row, in sheet order."""
+        ...
+
+    def cells(self, run_id: str) -> Iterator[CellChunk]:
+        """The rows of the run's sheets, in sheet order (a derived run has those of its parent)."""
+        ...
+
+    def attempts(self, run_id: str) -> Iterator[AttemptRow]:
+        """Every attempt, by request and then by send."""
+        ...
+
+    def events(self, run_id: str) -> list[Event]:
+        """What happened to the run as a whole, oldest first."""
+        ...
+
+    def applied(self, target: str, account: str = "") -> Applied:
+        """What was last applied to every number of a target."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file; nothing is pending, since every method commits."""
+        ...

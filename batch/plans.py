@@ -1,0 +1,181 @@
+"""The plan: a value that is made before anything is sent, and can be printed, hashed and refused.
+
+Made by `planning`, pinned by the journal. It is held in columns, one element a request, so that a
+million requests are a few arrays; what their rows looked like is packed (`CellChunk`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+#: Index in this tuple is how a direction stands in arrays and in the journal.
+DIRECTIONS = ("inbound", "outbound")
+
+Int64s = npt.NDArray[np.int64]
+Int32s = npt.NDArray[np.int32]
+UInt8s = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong, or doubtful, in one row, in words for the person who owns the sheet.
+
+    `column` is the header as the sheet writes it (empty: the whole row). `message` says what is
+    there, why it cannot be, and what to do. `kind` is a stable slug by which problems are counted,
+    such as `number.lost_digits`.
+    """
+
+    column: str
+    message: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that cannot become a request, with all its problems."""
+
+    sheet_id: int
+    row: int
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """One kind of warning: how many rows have it, and one of them as the example."""
+
+    kind: str
+    count: int
+    sheet_id: int
+    row: int
+    column: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A filled, validated body without the number and the direction: canonical JSON and its digest."""
+
+    body: bytes
+    sha256: str
+
+    @classmethod
+    def of(cls, blocks: dict[str, object]) -> Payload:
+        """The payload of these config blocks; keys are sorted, so equal blocks are equal payloads."""
+        body = orjson.dumps(blocks, option=orjson.OPT_SORT_KEYS)
+        return cls(body, hashlib.sha256(body).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class SheetPin:
+    """Which sheet was planned: its name in messages and reports, where it came from, its digest.
+
+    `header` is the header line as the report writes it: the matched columns under their own words
+    (`phone_number`, `direction`, `template`, `phone_number_to`), all others as the sheet has them.
+    `number_column`, `direction_column`, `template_column` index it (the last two are added, blank, where the
+    sheet has none). `row_count` counts the rows planned, after `--where` and `--limit`.
+    """
+
+    name: str
+    path: str
+    sha256: str
+    header: tuple[str, ...]
+    number_column: int
+    direction_column: int
+    template_column: int
+    row_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class CellChunk:
+    """Some consecutive rows of one sheet, packed: what the report shows of them."""
+
+    sheet_id: int
+    row_count: int
+    blob: bytes
+
+    @classmethod
+    def pack(cls, sheet_id: int, rows: Sequence[int], columns: Sequence[Sequence[str]]) -> CellChunk:
+        """`rows` are spreadsheet row numbers; `columns` hold one sequence of cells a header."""
+        raw = orjson.dumps([list(rows), *(list(column) for column in columns)])
+        return cls(sheet_id, len(rows), zlib.compress(raw, 1))
+
+    def unpack(self) -> tuple[list[int], list[list[str]]]:
+        """The row numbers, and the cells by column."""
+        rows, *columns = orjson.loads(zlib.decompress(self.blob))
+        return rows, columns
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every request, reject and skip of a run; arrays are parallel, one element a request, in sheet order.
+
+    `numbers` hold the E.164 digits as an integer (+14155550100 is 14155550100). `duplicate_of` is the
+    index of the request that this one repeats (it is skipped), or -1. `note_ids` index `notes`, whose
+    first element is empty; a note says what was mended, with `{was}` where the sheet's cell belongs and
+    `{number}` where the number does.
+    """
+
+    sheets: tuple[SheetPin, ...]
+    payloads: tuple[Payload, ...]
+    templates: tuple[str, ...]
+    numbers: Int64s
+    directions: UInt8s
+    payload_ids: Int32s
+    template_ids: Int32s
+    sheet_ids: Int32s
+    rows: Int32s
+    duplicate_of: Int64s
+    note_ids: Int32s
+    notes: tuple[str, ...]
+    rejects: tuple[Reject, ...]
+    warnings: tuple[Warned, ...]
+    digest: str
+    template_digests: dict[str, str] = field(default_factory=dict)
+    cells: tuple[CellChunk, ...] = ()
+
+    @property
+    def request_count(self) -> int:
+        """All requests, skipped ones included."""
+        return len(self.numbers)
+
+    @property
+    def skipped_count(self) -> int:
+        """Requests that repeat an earlier row and are not sent."""
+        return int(np.count_nonzero(self.duplicate_of >= 0))
+
+    @property
+    def to_send_count(self) -> int:
+        """Requests that a run of this plan sends."""
+        return self.request_count - self.skipped_count
+
+    def place(self, sheet_id: int, row: int) -> str:
+        """A row as messages name it: `numbers.csv:7`."""
+        return f"{self.sheets[sheet_id].name}:{row}"
+
+
+def keys_of(numbers: Int64s, directions: UInt8s) -> Int64s:
+    """One integer a request that is its key within a target: number × 2 + direction."""
+    return numbers * 2 + directions
+
+
+def plan_digest(numbers: Int64s, directions: UInt8s, payload_ids: Int32s, payloads: Sequence[Payload]) -> str:
+    """SHA-256 over every key to be sent and the payload it gets, whatever the order of the rows.
+
+    Neither the sheets' names nor the templates' are in it: two plans with one digest send the same.
+    """
+    order = np.argsort(keys_of(numbers, directions), kind="stable")
+    distinct = sorted({p.sha256 for p in payloads})
+    rank = {sha: i for i, sha in enumerate(distinct)}
+    ranks = np.array([rank[p.sha256] for p in payloads], dtype=np.int64)
+    h = hashlib.sha256("\n".join(distinct).encode())
+    h.update(keys_of(numbers, directions)[order].astype("<i8").tobytes())
+    if len(payloads):
+        h.update(ranks[payload_ids[order]].astype("<i8").tobytes())
+    return h.hexdigest()
