@@ -29,8 +29,9 @@ class Kind(StrEnum):
 class Finding(NamedTuple):
     """One thing wrong, or doubtful, in the blocks.
 
-    `message` is a sentence for the operator: what is there, what is allowed. `kind` is a stable slug
-    by which findings are counted, such as `payload.unknown_field`.
+    `message` is a sentence for the operator that reads on after the dotted path and a colon: what is
+    there, what is allowed. `kind` is a stable slug by which findings are counted, such as
+    `payload.unknown_field`.
     """
 
     path: Path
