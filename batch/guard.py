@@ -22,7 +22,7 @@ _BLANKS = (
     "\u200a\u2028\u2029\u202f\u205f\u3000\0\xad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 )
 _SIGNS = "=+-@＝＋－＠"
-_RUNS = rf"(?:[{_BLANKS}]*[{re.escape(_SIGNS)}]|[\t\r\n])"
+_RUNS = rf"[{_BLANKS}]*[{re.escape(_SIGNS)}\t\r\n]"
 _NEEDS_GUARD = re.compile(rf"(?!\+[0-9]+\Z|-[0-9]+(?:\.[0-9]+)?\Z)'*{_RUNS}")
 _IS_GUARDED = re.compile(rf"'+{_RUNS}")
 
