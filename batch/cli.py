@@ -1,0 +1,198 @@
+"""The `sipbatch` command: finds the subcommand, and turns every ending into a message and an exit code.
+
+A subcommand's module is imported only when it is called, and nothing here needs pandas, numpy, pydantic
+or httpx: `sipbatch --help` and `--version` answer at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+
+import click
+
+from batch.errors import BatchError
+from batch.version import __version__
+
+#: Every command: the module that has it (as `command`), and its line in `sipbatch --help`.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "plan": ("batch.commands.plan", "Read, expand and check sheets; show what would be sent. Sends nothing."),
+    "run": ("batch.commands.run", "Plan, ask, send, report: the main job."),
+    "resume": ("batch.commands.resume", "Go on with a run that did not finish."),
+    "retry": ("batch.commands.retry", "Send again what ended failed or unknown."),
+    "status": ("batch.commands.status", "Show where a run stands; works while it is going."),
+    "runs": ("batch.commands.runs", "List the runs of a workspace."),
+    "report": ("batch.commands.report", "Write a run's report again."),
+    "templates": ("batch.commands.templates", "List, show and check templates."),
+    "sandbox": ("batch.commands.sandbox", "Serve the API on this machine, to try things out."),
+}
+
+#: Options that may also stand before the command; each is handed to the command, if it takes it.
+LEADING_OPTIONS = ("--workspace", "--config", "--log-format")
+LEADING_FLAGS = ("--quiet", "--debug")
+
+EXIT_UNEXPECTED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx  # click hands it; the commands are always the same
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        # Here, and not above: settings need tomllib, which `--version` does not.
+        from batch.settings import take_settings
+
+        module, short_help = COMMANDS[cmd_name]
+        command: click.Command = import_module(module).command
+        command.short_help = short_help
+        take_settings(command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, *rest = args
+        if name not in COMMANDS and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, COMMANDS, n=1)
+            hint = f' Did you mean "{near[0]}"?' if near else ""
+            raise click.UsageError(f'There is no command "{name}".{hint}', ctx)
+        command = self.get_command(ctx, name)
+        if command is not None and not ctx.resilient_parsing:
+            rest = [*_leading(ctx, command), *rest]
+        return name, command, rest
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, short_help) for name, (_, short_help) in COMMANDS.items()])
+
+
+def _leading(ctx: click.Context, command: click.Command) -> list[str]:
+    """The options that stood before the command, as arguments for it."""
+    taken = {name for parameter in command.params for name in parameter.opts}
+    words: list[str] = []
+    for option in (*LEADING_OPTIONS, *LEADING_FLAGS):
+        value = ctx.params.get(option.removeprefix("--").replace("-", "_"))
+        if not value:
+            continue
+        if option not in taken:
+            raise click.UsageError(f"`sipbatch {command.name}` takes no {option} here.", ctx)
+        words += [option] if option in LEADING_FLAGS else [option, str(value)]
+    return words
+
+
+def _hidden(function: click.decorators.FC) -> click.decorators.FC:
+    """Let the leading options stand before the command without filling the first help page."""
+    for option in reversed(LEADING_OPTIONS):
+        function = click.option(option, hidden=True)(function)
+    for flag in reversed(LEADING_FLAGS):
+        function = click.option(flag, is_flag=True, hidden=True)(function)
+    return function
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="`sipbatch COMMAND --help` tells of one command. Try it out, with nothing at stake:\n"
+    "`sipbatch run numbers.csv --sandbox`.",
+)
+@click.version_option(__version__, prog_name="sipbatch")
+@_hidden
+def cli(**leading: object) -> None:
+    """Roll a spreadsheet of phone numbers out to a telephony API: planned, paced, journaled, resumable."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sipbatch` with these arguments (the process' own by default) and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    code: object = 0
+    try:
+        with _closed_stdout_is_fine():
+            code = cli.main(arguments, prog_name="sipbatch", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return EXIT_USAGE
+    except click.UsageError as error:
+        _say(_usage(error))
+        return EXIT_USAGE
+    except click.ClickException as error:
+        _say(error.format_message())
+        return EXIT_USAGE
+    except BatchError as error:
+        _say(str(error))
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted.")
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        _say(_unexpected(error, with_traceback="--debug" in arguments))
+        return EXIT_UNEXPECTED
+
+
+def _say(message: str) -> None:
+    with contextlib.suppress(OSError):  # whoever read stderr has gone; the exit code still tells
+        click.echo(f"sipbatch: {message}", err=True)
+
+
+@contextlib.contextmanager
+def _closed_stdout_is_fine() -> Iterator[None]:
+    """Let whoever reads stdout stop reading (`| head`) without a traceback, then or at exit."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still buffered goes nowhere, or Python would complain of it at exit.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _usage(error: click.UsageError) -> str:
+    """A usage error, with where the wrong value came from if that was not the command line."""
+    lines = [error.format_message()]
+    if error.ctx is not None:
+        if isinstance(error, click.BadParameter) and error.param is not None:
+            from batch.settings import origin
+
+            source = origin(error.ctx, error.param)
+            lines[0] += f" (It comes from {source}.)" if source else ""
+        lines.append(f"See `{error.ctx.command_path} --help`.")
+    return "\n".join(lines)
+
+
+def _unexpected(error: Exception, *, with_traceback: bool) -> str:
+    """One line on a bug: its kind and its place, not its text, which may quote what it was given."""
+    import traceback
+    from pathlib import Path
+
+    package = Path(__file__).parent
+    places = [
+        f"{Path(frame.f_code.co_filename).relative_to(package.parent)}:{line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if package in Path(frame.f_code.co_filename).parents
+    ]
+    where = f" at {places[-1]}" if places else ""
+    line = f"unexpected {type(error).__name__}{where}. This is a bug in sipbatch {__version__}"
+    if not with_traceback:
+        return (
+            f"{line}: please report it where you got sipbatch from, with this line and what "
+            "the same command prints with --debug."
+        )
+    from batch.bland.credentials import redact
+
+    trace = "".join(traceback.format_exception(error)).rstrip()
+    return f"{line}: please report it where you got sipbatch from.\n{redact(trace)}"

@@ -1,0 +1,244 @@
+"""What is shown while a run goes: a bar on a terminal, lines or JSON events elsewhere.
+
+It is fed counts that are already on disk, so it never runs ahead of the journal. It must never stop a
+run either: a terminal or a pipe that has gone away is put up with.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from batch.states import RequestState
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from batch.journal import Counts
+
+#: States in the order in which they are shown; `in_flight` and `pending` show in the bar itself.
+SHOWN = (
+    RequestState.SUCCEEDED,
+    RequestState.FAILED,
+    RequestState.UNKNOWN,
+    RequestState.RETRYING,
+    RequestState.SKIPPED,
+)
+
+Clock = Callable[[], float]
+
+
+class Progress(Protocol):
+    """Is told where a run stands; called often, from one thread, and never blocks for long."""
+
+    def update(self, counts: Counts, rate_per_s: float, note: str, *, wait_s: float = 0.0) -> None:
+        """Take in committed counts.
+
+        `rate_per_s` is the rate allowed now, in sends a second. `note` says what is waited for ("" for
+        nothing), and `wait_s` how much longer in seconds, where that is known.
+        """
+        ...
+
+    def close(self) -> None:
+        """Show where things stand for the last time; doing it twice does nothing."""
+        ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def update(self, counts: Counts, rate_per_s: float, note: str, *, wait_s: float = 0.0) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class Pace:
+    """How fast requests end, and how long the rest will take; time spent in pauses does not count.
+
+    `now` is a monotonic clock in seconds; the rate is that of the last `window_s` seconds without a pause.
+    """
+
+    def __init__(self, *, now: Clock = time.monotonic, window_s: float = 20.0) -> None:
+        self._now = now
+        self._window_s = window_s
+        self._marks: deque[tuple[float, int]] = deque()  # (seconds without pauses, requests ended)
+        self._active_s = 0.0
+        self._last_s: float | None = None
+        self._was_waiting = False
+
+    def told(self, ended: int, *, waiting: bool) -> None:
+        """Take in how many requests have ended by now, and whether everyone waits from now on."""
+        now = self._now()
+        if self._last_s is not None and not self._was_waiting:
+            self._active_s += now - self._last_s
+        self._last_s, self._was_waiting = now, waiting
+        self._marks.append((self._active_s, ended))
+        while len(self._marks) > 2 and self._marks[1][0] <= self._active_s - self._window_s:
+            self._marks.popleft()
+
+    @property
+    def rate_per_s(self) -> float:
+        """Requests that ended per second of late; 0 while nothing can be said."""
+        if len(self._marks) < 2:
+            return 0.0
+        (from_s, before), (to_s, ended) = self._marks[0], self._marks[-1]
+        return (ended - before) / (to_s - from_s) if to_s > from_s else 0.0
+
+    def eta_s(self, left: int, *, allowed_per_s: float, wait_s: float = 0.0) -> float | None:
+        """Seconds until `left` requests have ended: the rest of a pause, then the pace of late.
+
+        Until there is a pace, the rate allowed is taken for it; None if neither says anything.
+        """
+        if left == 0:
+            return 0.0
+        rate = self.rate_per_s or allowed_per_s
+        return wait_s + left / rate if rate > 0 else None
+
+
+class _Paced(ABC):
+    """What all that show have in common: the last that was told, and the pace."""
+
+    def __init__(self, *, now: Clock = time.monotonic, interval_s: float) -> None:
+        self._now = now
+        self._interval_s = interval_s
+        self._shown_at_s: float | None = None
+        self._shown_note = ""
+        self._pace = Pace(now=now)
+        self._allowed_per_s = 0.0
+        self._last: tuple[Counts, float, str, float] | None = None
+
+    def update(self, counts: Counts, rate_per_s: float, note: str, *, wait_s: float = 0.0) -> None:
+        """See `Progress`."""
+        self._pace.told(counts.requests - counts.left, waiting=bool(note))
+        self._last = (counts, rate_per_s, note, wait_s)
+        now = self._now()
+        since = self._interval_s if self._shown_at_s is None else now - self._shown_at_s
+        if since >= self._interval_s or (note != self._shown_note and since >= 1.0):
+            self._shown_at_s, self._shown_note = now, note
+            self._show_last()
+
+    def close(self) -> None:
+        """See `Progress`."""
+        if self._last is not None:
+            self._show_last()
+            self._last = None
+
+    def _show_last(self) -> None:
+        if self._last is None:
+            return
+        counts, self._allowed_per_s, note, wait_s = self._last
+        eta_s = self._pace.eta_s(counts.left, allowed_per_s=self._allowed_per_s, wait_s=wait_s)
+        with suppress(OSError, ValueError):  # ValueError: the stream was closed
+            self._show(counts, eta_s, note)
+
+    @abstractmethod
+    def _show(self, counts: Counts, eta_s: float | None, note: str) -> None:
+        """Show this, now."""
+
+
+class TqdmProgress(_Paced):
+    """A bar on a terminal."""
+
+    def __init__(self, stream: TextIO, *, now: Clock = time.monotonic, interval_s: float = 0.1) -> None:
+        super().__init__(now=now, interval_s=interval_s)
+        self._stream = stream
+        self._bar: tqdm[Any] | None = None
+
+    def _show(self, counts: Counts, eta_s: float | None, note: str) -> None:
+        from tqdm import tqdm
+
+        bar = self._bar
+        if bar is None:
+            tqdm.monitor_interval = 0  # its thread would wake a bar that is told of everything anyway
+            bar = self._bar = tqdm(
+                total=counts.requests,
+                file=self._stream,
+                dynamic_ncols=True,
+                mininterval=0,
+                bar_format="{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt}{postfix}",
+            )
+        bar.total = counts.requests
+        bar.n = counts.requests - counts.left
+        bar.set_postfix_str(_line(counts, self._pace.rate_per_s, eta_s, note), refresh=True)
+
+    def close(self) -> None:
+        """See `Progress`."""
+        super().close()
+        if self._bar is not None:
+            with suppress(OSError, ValueError):
+                self._bar.close()
+            self._bar = None
+
+
+class LineProgress(_Paced):
+    """A plain line every few seconds, for logs."""
+
+    def __init__(self, stream: TextIO, *, now: Clock = time.monotonic, interval_s: float = 5.0) -> None:
+        super().__init__(now=now, interval_s=interval_s)
+        self._stream = stream
+
+    def _show(self, counts: Counts, eta_s: float | None, note: str) -> None:
+        ended = counts.requests - counts.left
+        line = _line(counts, self._pace.rate_per_s, eta_s, note)
+        self._stream.write(f"{ended} of {counts.requests} done: {line}\n")
+        self._stream.flush()
+
+
+class JsonProgress(_Paced):
+    """One JSON object a line, of the event `progress`."""
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        now: Clock = time.monotonic,
+        wall: Clock = time.time,
+        interval_s: float = 1.0,
+    ) -> None:
+        super().__init__(now=now, interval_s=interval_s)
+        self._stream = stream
+        self._wall = wall
+
+    def _show(self, counts: Counts, eta_s: float | None, note: str) -> None:
+        event = {
+            "event": "progress",
+            "at": datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="milliseconds"),
+            "requests": counts.requests,
+            **{state.value: counts.of(state) for state in RequestState},
+            "rejected": counts.rejected,
+            "rate_per_s": round(self._pace.rate_per_s, 3),
+            "allowed_per_s": round(self._allowed_per_s, 3),
+            "eta_s": None if eta_s is None else round(eta_s, 1),
+            "note": note,
+        }
+        self._stream.write(json.dumps(event) + "\n")
+        self._stream.flush()
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as people say it: `8 s`, `3 min 20 s`, `2 h 05 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _line(counts: Counts, rate_per_s: float, eta_s: float | None, note: str) -> str:
+    parts = [f"{counts.of(state)} {state.value}" for state in SHOWN if counts.of(state)]
+    if counts.left:
+        parts.append(f"{rate_per_s:.1f}/s")
+        if eta_s is not None:
+            parts.append(f"{duration_text(eta_s)} left")
+    if note:
+        parts.append(note)
+    return ", ".join(parts) or "starting"

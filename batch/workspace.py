@@ -1,0 +1,239 @@
+"""The workspace: the folder that holds all that is written, and the lock that one run at a time holds."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from batch.errors import JournalError, LockedError, ReportError, UsageError
+from batch.states import RunState
+
+if TYPE_CHECKING:
+    from batch.journal import RunRecord
+    from batch.sqlite_journal import SqliteJournal
+
+DEFAULT_WORKSPACE = Path("sipbatch-runs")
+
+#: States from which `resume` goes on. A `running` run whose process lives cannot be had: it holds the lock.
+UNFINISHED = frozenset({RunState.PLANNED, RunState.RUNNING, RunState.INTERRUPTED, RunState.HALTED})
+
+#: A look at the lock (`holder`) holds it for an instant, so one that is busy is tried again.
+LOCK_TRIES = 5
+LOCK_RETRY_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a workspace, as they wrote it down when they took it; times are UTC, ISO 8601."""
+
+    pid: int
+    host: str
+    command: str
+    run: str | None
+    since: str
+
+    @classmethod
+    def here(cls, command: str, run: str | None) -> Holder:
+        """This process, from now on."""
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(os.getpid(), socket.gethostname(), command, run, since)
+
+    def __str__(self) -> str:
+        run = f" of run {self.run}" if self.run else ""
+        return f"`sipbatch {self.command}`{run}, process {self.pid} on {self.host}, since {self.since}"
+
+
+class Lock:
+    """The workspace's lock while this process holds it.
+
+    It is the kernel's (`flock`): it is gone the moment the process is, however that ends, and the file
+    that stays behind means nothing by itself.
+    """
+
+    def __init__(self, descriptor: int, command: str) -> None:
+        self._descriptor = descriptor
+        self._command = command
+        self.name_run(None)
+
+    def name_run(self, run_id: str | None) -> None:
+        """Write down which run holds the workspace, for whoever finds it locked."""
+        text = json.dumps(asdict(Holder.here(self._command, run_id))).encode()
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, text, 0)
+
+    def release(self) -> None:
+        """Let the next one in; doing it twice does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.release()
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A folder with `journal.db` and a folder for every run; only its owner can read it."""
+
+    path: Path
+
+    @property
+    def journal_path(self) -> Path:
+        """Where the journal is, or will be."""
+        return self.path / "journal.db"
+
+    @property
+    def lock_path(self) -> Path:
+        """The file that is locked; it also says who holds it."""
+        return self.path / "lock"
+
+    def lock(self, command: str) -> Lock:
+        """Take the workspace for this process, making its folder first if there is none.
+
+        Raises `LockedError`, naming the holder, if another process has it, and `JournalError` if the
+        folder cannot be made or written.
+        """
+        with _refused(self.path):
+            _make_private(self.path)
+            descriptor = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                self._take(descriptor)
+                return Lock(descriptor, command)
+            except BaseException:
+                os.close(descriptor)
+                raise
+
+    def _take(self, descriptor: int) -> None:
+        for attempt in range(LOCK_TRIES):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if attempt < LOCK_TRIES - 1:
+                    time.sleep(LOCK_RETRY_S)
+            else:
+                return
+        holder = self._written_holder()
+        raise LockedError(
+            f"{self.path}: another run holds this workspace: {holder or 'it does not say who'}. "
+            f"Wait until it ends, or use another --workspace. `sipbatch status --workspace {self.path}` "
+            "shows where it stands."
+        )
+
+    def holder(self) -> Holder | None:
+        """Who holds the workspace now, or None if it is free."""
+        try:
+            descriptor = os.open(self.lock_path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise JournalError(f"{self.lock_path}: cannot be read: {error.strerror}.") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return self._written_holder() or Holder(0, "", "unknown", None, "")
+        else:
+            return None
+        finally:
+            os.close(descriptor)
+
+    def _written_holder(self) -> Holder | None:
+        try:
+            return Holder(**json.loads(self.lock_path.read_bytes()))
+        except (OSError, ValueError, TypeError):  # being written at this moment
+            return None
+
+    def journal(self) -> SqliteJournal:
+        """The journal to read and write, made if there is none; only while the lock is held."""
+        from batch.sqlite_journal import SqliteJournal
+
+        return SqliteJournal(self.journal_path)
+
+    def reader(self) -> SqliteJournal:
+        """The journal to read only, also while a run is going; `UsageError` if there is none."""
+        from batch.sqlite_journal import SqliteJournal
+
+        if not self.journal_path.exists():
+            raise UsageError(
+                f"{self.path}: there are no runs here. `sipbatch run SHEET` makes the first one; "
+                "--workspace names another folder."
+            )
+        return SqliteJournal.reader(self.journal_path)
+
+    def run_folder(self, run_id: str) -> Path:
+        """The folder of a run's report, made if there is none; `ReportError` if that cannot be."""
+        folder = self.path / run_id
+        try:
+            _make_private(folder)
+        except OSError as error:
+            raise ReportError(
+                f"{folder}: the report cannot be written: {error.strerror}. The journal is intact: "
+                f"`sipbatch report {run_id}` writes the report later."
+            ) from None
+        return folder
+
+
+def find_run(
+    runs: Sequence[RunRecord],
+    wanted: str | None,
+    *,
+    fits: Callable[[RunRecord], bool] = lambda _: True,
+    fitting: str = "",
+) -> RunRecord:
+    """The run that an operator means: by its id, by the start of it, or the newest one that fits.
+
+    `runs` are oldest first. `fitting` says in words what `fits` asks, such as "that can be resumed". Raises
+    `UsageError`, listing the runs there are, if none or several are meant. A run that is named is returned
+    whether it fits or not: what that means, its command says better.
+    """
+    if wanted is None:
+        found = next((run for run in reversed(runs) if fits(run)), None)
+        if found is None:
+            what = f"no run {fitting}".rstrip()
+            raise UsageError(f"There is {what}.{_listed(runs)}")
+        return found
+    matching = [run for run in runs if run.id == wanted] or [run for run in runs if run.id.startswith(wanted)]
+    match matching:
+        case [run]:
+            return run
+        case []:
+            raise UsageError(f'There is no run "{wanted}".{_listed(runs)}')
+        case _:
+            raise UsageError(f'"{wanted}" begins the ids of several runs.{_listed(matching)}')
+
+
+def _listed(runs: Sequence[RunRecord], most: int = 5) -> str:
+    if not runs:
+        return " This workspace has no runs yet."
+    newest = ", ".join(f"{run.id} ({run.state.value})" for run in reversed(runs[-most:]))
+    more = f", and {len(runs) - most} older" if len(runs) > most else ""
+    return f" There are, newest first: {newest}{more}."
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder that only its owner can enter; one that is there stays as it is."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
+@contextmanager
+def _refused(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError:
+        raise JournalError(f"{folder}: this is a file, and the workspace must be a folder.") from None
+    except OSError as error:
+        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
+        raise JournalError(f"{folder}: cannot be written: {reason}. Nothing was sent.") from None
