@@ -7,7 +7,7 @@ Protocol; `tests/journal_conformance.py` is what any must pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -34,6 +34,13 @@ class NewRun:
     version: str = ""
 
 
+class Shard(NamedTuple):
+    """A slice of a run's requests, `first ≤ seq < end`: the unit that a worker takes."""
+
+    first: int
+    end: int
+
+
 class Claim(NamedTuple):
     """A request that this process may send: claimed on disk before it is."""
 
@@ -41,8 +48,10 @@ class Claim(NamedTuple):
     number: int
     direction: int
     payload_id: int
+    template_id: int
     attempts: int  #: attempts that counted before this one
     sends: int  #: all sends before this one, those that were throttled or lost included
+    in_doubt: bool  #: an earlier attempt was ambiguous: it may have been applied
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +59,8 @@ class Ended:
     """How a claimed request's attempt ended, and what that makes of the request.
 
     `counted` says whether the attempt uses up one of the request's attempts (a wait for a throttling
-    API does not). `due_at` is set exactly if `state` is `retrying`.
+    API does not). `due_at` is set exactly if `state` is `retrying`. `is_free` says that the retry
+    takes nothing from the run's retry budget.
     """
 
     claim: Claim
@@ -60,6 +70,7 @@ class Ended:
     duration_s: float
     counted: bool = True
     due_at: float | None = None
+    is_free: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,25 +222,34 @@ class Journal(Protocol):
         """
         ...
 
+    def shards(self, run_id: str, size: int) -> list[Shard]:
+        """The run's requests cut into shards of `size`, in order; those with nothing left are left out."""
+        ...
+
     def exchange(
         self,
         run_id: str,
         *,
         ended: Sequence[Ended] = (),
         released: Sequence[int] = (),
-        want: int = 0,
-        now: float = 0.0,
         events: Sequence[Event] = (),
+        want: int = 0,
+        shards: Sequence[Shard] = (),
+        now: float = 0.0,
+        max_retries: int | None = None,
+        barred_templates: Collection[int] = (),
     ) -> list[Claim]:
         """One durable commit: record results, release claims never sent, claim up to `want` more.
 
-        Claims are those `retrying` whose due time has come, then those `pending`, each in sheet order.
-        A move that `REQUEST_MOVES` does not allow is a `JournalError`, and nothing is recorded.
+        Claims come from `shards` alone: first those `retrying` that are due at `now`, by due time, then
+        those `pending`, in sheet order. At most `max_retries` of the retries are not free, and none has a
+        barred template. A move that `REQUEST_MOVES` does not allow is a `JournalError`, and nothing is
+        recorded.
         """
         ...
 
     def next_due(self, run_id: str) -> float | None:
-        """The earliest due time among requests that are `retrying`."""
+        """The earliest due time among requests that are `retrying`, or None."""
         ...
 
     def end(self, run_id: str, reason: StopReason, at: float) -> None:

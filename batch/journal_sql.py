@@ -1,0 +1,270 @@
+"""The SQL of the journal: its tables, and every statement that `sqlite_journal` runs more than once."""
+
+from __future__ import annotations
+
+from batch.states import REQUEST_MOVES, RequestState
+
+#: Marks the file as a journal ("SIPB"); `VERSION` is that of the tables below.
+APPLICATION_ID = 0x53495042
+VERSION = 1
+
+#: The states that a claimed request may end in.
+ENDINGS = REQUEST_MOVES[RequestState.IN_FLIGHT]
+
+_STATES = ", ".join(f"'{state.value}'" for state in RequestState)
+
+SCHEMA = (
+    """
+CREATE TABLE scopes (
+    id INTEGER PRIMARY KEY,
+    target TEXT NOT NULL,
+    account TEXT NOT NULL,
+    UNIQUE (target, account)
+)""",
+    """
+CREATE TABLE runs (
+    no INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL,
+    reason TEXT,
+    target TEXT NOT NULL,
+    account TEXT NOT NULL,
+    plan_digest TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    started_at REAL,
+    ended_at REAL,
+    options TEXT NOT NULL,
+    parent TEXT,
+    version TEXT NOT NULL,
+    template_digests TEXT NOT NULL,
+    warnings TEXT NOT NULL
+)""",
+    """
+CREATE TABLE sheets (
+    run_no INTEGER NOT NULL REFERENCES runs,
+    sheet_id INTEGER NOT NULL,
+    pin TEXT NOT NULL,
+    PRIMARY KEY (run_no, sheet_id)
+) WITHOUT ROWID""",
+    """
+CREATE TABLE cells (
+    run_no INTEGER NOT NULL REFERENCES runs,
+    no INTEGER NOT NULL,
+    sheet_id INTEGER NOT NULL,
+    row_count INTEGER NOT NULL,
+    blob BLOB NOT NULL,
+    PRIMARY KEY (run_no, no)
+)""",
+    """
+CREATE TABLE rejects (
+    run_no INTEGER NOT NULL REFERENCES runs,
+    no INTEGER NOT NULL,
+    sheet_id INTEGER NOT NULL,
+    row INTEGER NOT NULL,
+    problems TEXT NOT NULL,
+    PRIMARY KEY (run_no, no)
+) WITHOUT ROWID""",
+    "CREATE TABLE payloads (id INTEGER PRIMARY KEY, sha256 TEXT NOT NULL UNIQUE, body BLOB NOT NULL)",
+    "CREATE TABLE templates (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)",
+    # No foreign keys here: a million look-ups for what one transaction has just written.
+    f"""
+CREATE TABLE requests (
+    run_no INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    direction INTEGER NOT NULL,
+    payload_id INTEGER NOT NULL,
+    template_id INTEGER NOT NULL,
+    sheet_id INTEGER NOT NULL,
+    row INTEGER NOT NULL,
+    note_id INTEGER NOT NULL,
+    duplicate_of INTEGER,
+    state TEXT NOT NULL CHECK (state IN ({_STATES})),
+    attempts INTEGER NOT NULL DEFAULT 0,
+    sends INTEGER NOT NULL DEFAULT 0,
+    in_doubt INTEGER NOT NULL DEFAULT 0,
+    due_at REAL,
+    is_free INTEGER NOT NULL DEFAULT 0,
+    claimed_at REAL,
+    first_sent_at REAL,
+    last_sent_at REAL,
+    duration_s REAL,
+    verdict TEXT,
+    http_status INTEGER,
+    error_code TEXT NOT NULL DEFAULT '',
+    error TEXT NOT NULL DEFAULT '',
+    request_id TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (run_no, seq)
+) WITHOUT ROWID""",
+    "CREATE INDEX requests_due ON requests (run_no, due_at) WHERE state = 'retrying'",
+    # The attempt that ended a request stands in `requests`; here are those before it.
+    """
+CREATE TABLE attempts (
+    run_no INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    send INTEGER NOT NULL,
+    sent_at REAL NOT NULL,
+    duration_s REAL NOT NULL,
+    verdict TEXT NOT NULL,
+    http_status INTEGER,
+    error_code TEXT NOT NULL,
+    message TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    PRIMARY KEY (run_no, seq, send)
+) WITHOUT ROWID""",
+    """
+CREATE TABLE events (
+    no INTEGER PRIMARY KEY,
+    run_no INTEGER NOT NULL REFERENCES runs,
+    at REAL NOT NULL,
+    kind TEXT NOT NULL,
+    detail TEXT NOT NULL
+)""",
+    # What each run did to each number, folded in when the run stops, in the order of the index.
+    """
+CREATE TABLE applied (
+    scope_id INTEGER NOT NULL REFERENCES scopes,
+    number INTEGER NOT NULL,
+    direction INTEGER NOT NULL,
+    run_no INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    payload_id INTEGER NOT NULL,
+    at REAL NOT NULL,
+    certain INTEGER NOT NULL,
+    PRIMARY KEY (scope_id, number, direction, run_no)
+) WITHOUT ROWID""",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {VERSION}",
+)
+
+INSERT_RUN = """
+INSERT INTO runs (no, id, state, target, account, plan_digest, created_at, options, parent, version,
+                  template_digests, warnings)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+SET_DIGEST = "UPDATE runs SET plan_digest = ? WHERE no = ?"
+INSERT_SHEET = "INSERT INTO sheets (run_no, sheet_id, pin) VALUES (?, ?, ?)"
+INSERT_CELLS = "INSERT INTO cells (run_no, no, sheet_id, row_count, blob) VALUES (?, ?, ?, ?, ?)"
+INSERT_REJECT = "INSERT INTO rejects (run_no, no, sheet_id, row, problems) VALUES (?, ?, ?, ?, ?)"
+INSERT_PAYLOAD = "INSERT OR IGNORE INTO payloads (sha256, body) VALUES (?, ?)"
+SELECT_PAYLOAD_ID = "SELECT id FROM payloads WHERE sha256 = ?"
+INSERT_TEMPLATE = "INSERT OR IGNORE INTO templates (name) VALUES (?)"
+SELECT_TEMPLATE = "SELECT id FROM templates WHERE name = ?"
+INSERT_NOTE = "INSERT OR IGNORE INTO notes (text) VALUES (?)"
+SELECT_NOTE = "SELECT id FROM notes WHERE text = ?"
+INSERT_REQUEST = """
+INSERT INTO requests (run_no, seq, number, direction, payload_id, template_id, sheet_id, row, note_id,
+                      duplicate_of, state)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+DERIVE_REQUESTS = """
+INSERT INTO requests (run_no, seq, number, direction, payload_id, template_id, sheet_id, row, note_id, state)
+SELECT ?, ROW_NUMBER() OVER (ORDER BY r.seq) - 1, r.number, r.direction, r.payload_id, r.template_id,
+       r.sheet_id, r.row, r.note_id, 'pending'
+FROM requests r JOIN templates t ON t.id = r.template_id
+WHERE r.run_no = ? AND r.state IN ({states}) AND (? IS NULL OR r.error_code = ?) AND (? IS NULL OR t.name = ?)
+ORDER BY r.seq"""
+
+SELECT_KEYS_AND_PAYLOADS = """
+SELECT number, direction, payload_id FROM requests WHERE run_no = ? AND state != 'skipped' ORDER BY seq"""
+
+_RUN_COLUMNS = """
+no, id, state, reason, target, account, plan_digest, created_at, started_at, ended_at,
+options, parent, version, template_digests, warnings"""
+SELECT_RUNS = f"SELECT {_RUN_COLUMNS} FROM runs ORDER BY no"
+SELECT_RUN = f"SELECT {_RUN_COLUMNS} FROM runs WHERE no = ?"
+
+NOTE_LOST = """
+INSERT INTO attempts (run_no, seq, send, sent_at, duration_s, verdict, http_status, error_code, message,
+                      request_id)
+SELECT run_no, seq, sends + 1, claimed_at, 0, 'ambiguous', NULL, 'LOST',
+       'the process died before the answer was recorded; it may have been applied', ''
+FROM requests WHERE run_no = ? AND state = 'in_flight'"""
+TAKE_BACK = """
+UPDATE requests SET state = 'pending', sends = sends + 1, in_doubt = 1, due_at = NULL,
+       claimed_at = NULL, first_sent_at = COALESCE(first_sent_at, claimed_at), last_sent_at = claimed_at
+WHERE run_no = ? AND state = 'in_flight'"""
+BEGIN_RUN = """
+UPDATE runs SET state = ?, reason = NULL, started_at = COALESCE(started_at, ?), ended_at = NULL
+WHERE no = ?"""
+END_RUN = "UPDATE runs SET state = ?, reason = ?, ended_at = ? WHERE no = ?"
+
+SELECT_SHARDS = """
+SELECT DISTINCT seq / ? FROM requests
+WHERE run_no = ? AND state IN ('pending', 'in_flight', 'retrying') ORDER BY 1"""
+
+END_REQUEST = """
+UPDATE requests SET state = ?, attempts = attempts + ?, sends = sends + 1, due_at = ?, is_free = ?,
+       in_doubt = MAX(in_doubt, ?), claimed_at = NULL, first_sent_at = COALESCE(first_sent_at, ?),
+       last_sent_at = ?, duration_s = ?, verdict = ?, http_status = ?, error_code = ?, error = ?,
+       request_id = ?
+WHERE run_no = ? AND seq = ? AND state = 'in_flight'"""
+INSERT_ATTEMPT = """
+INSERT INTO attempts (run_no, seq, send, sent_at, duration_s, verdict, http_status, error_code, message,
+                      request_id)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+RELEASE = """
+UPDATE requests SET state = CASE WHEN due_at IS NULL THEN 'pending' ELSE 'retrying' END, claimed_at = NULL
+WHERE run_no = ? AND seq = ? AND state = 'in_flight'"""
+CLAIM = """
+UPDATE requests SET state = 'in_flight', claimed_at = ?
+WHERE run_no = ? AND seq = ? AND state IN ('pending', 'retrying')"""
+INSERT_EVENT = "INSERT INTO events (run_no, at, kind, detail) VALUES (?, ?, ?, ?)"
+
+_CLAIM_COLUMNS = "seq, number, direction, payload_id, template_id, attempts, sends, in_doubt"
+FIND_DUE = f"""
+SELECT {_CLAIM_COLUMNS}, is_free FROM requests
+WHERE run_no = ? AND state = 'retrying' AND due_at <= ? AND seq >= ? AND seq < ? {{not_barred}} {{free_only}}
+ORDER BY due_at LIMIT ?"""
+FIND_PENDING = f"""
+SELECT {_CLAIM_COLUMNS} FROM requests
+WHERE run_no = ? AND seq >= ? AND seq < ? AND state = 'pending' {{not_barred}}
+ORDER BY seq LIMIT ?"""
+NEXT_DUE = "SELECT MIN(due_at) FROM requests WHERE run_no = ? AND state = 'retrying'"
+
+COUNT_STATES = "SELECT state, COUNT(*) FROM requests WHERE run_no = ? GROUP BY state"
+
+SELECT_RESULTS = """
+SELECT r.seq, r.sheet_id, r.row, r.number, r.direction, t.name, r.state, r.attempts, r.sends, r.http_status,
+       r.error_code, r.error, r.first_sent_at, r.last_sent_at, r.duration_s, r.request_id, p.sha256, n.text,
+       r.duplicate_of, r.due_at
+FROM requests r
+JOIN templates t ON t.id = r.template_id
+JOIN payloads p ON p.id = r.payload_id
+JOIN notes n ON n.id = r.note_id
+WHERE r.run_no = ? ORDER BY r.seq"""
+SELECT_REJECTS = "SELECT sheet_id, row, problems FROM rejects WHERE run_no = ? ORDER BY no"
+SELECT_CELLS = "SELECT sheet_id, row_count, blob FROM cells WHERE run_no = ? ORDER BY no"
+SELECT_EVENTS = "SELECT at, kind, detail FROM events WHERE run_no = ? ORDER BY no"
+SELECT_ATTEMPTS = """
+SELECT seq, send, sent_at, duration_s, verdict, http_status, error_code, message, request_id
+FROM attempts WHERE run_no = ?
+UNION ALL
+SELECT seq, sends, last_sent_at, duration_s, verdict, http_status, error_code, error, request_id
+FROM requests WHERE run_no = ? AND state IN ('succeeded', 'failed', 'unknown')
+ORDER BY 1, 2"""
+
+#: What a run did, or may have done, to its numbers.
+TOUCHED = """
+SELECT number, direction, run_no, seq, payload_id, COALESCE(last_sent_at, claimed_at) AS at,
+       state = 'succeeded' AS certain
+FROM requests WHERE run_no = ? AND (state IN ('succeeded', 'unknown', 'in_flight') OR in_doubt)"""
+FOLD = """
+INSERT OR REPLACE INTO applied (scope_id, number, direction, run_no, seq, payload_id, at, certain)
+SELECT (SELECT s.id FROM scopes s JOIN runs r ON r.target = s.target AND r.account = s.account
+        WHERE r.no = ?),
+       number, direction, run_no, seq, payload_id, at, certain
+FROM ({source}) ORDER BY number, direction"""
+_TOUCHED_BY_RUNNING = """
+SELECT q.number, q.direction, q.payload_id, COALESCE(q.last_sent_at, q.claimed_at) AS at,
+       q.state = 'succeeded' AS certain
+FROM requests q JOIN runs r ON r.no = q.run_no
+WHERE r.state = 'running' AND r.target = :target AND r.account = :account
+  AND (q.state IN ('succeeded', 'unknown', 'in_flight') OR q.in_doubt)"""
+SELECT_APPLIED = f"""
+SELECT number * 2 + direction, payload_id, certain FROM (
+    SELECT a.number, a.direction, a.payload_id, a.at, a.certain
+    FROM applied a JOIN scopes s ON s.id = a.scope_id WHERE s.target = :target AND s.account = :account
+    UNION ALL {_TOUCHED_BY_RUNNING}
+) ORDER BY number, direction, at"""
+SELECT_APPLIED_DIGESTS = "SELECT id, sha256 FROM payloads WHERE id IN (SELECT value FROM json_each(:ids))"

@@ -1,0 +1,399 @@
+"""A journal in memory: the engine's double for tests and simulations, and for a library caller's dry run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import numpy as np
+
+from batch.errors import JournalError
+from batch.journal import (
+    Applied,
+    AttemptRow,
+    Claim,
+    Counts,
+    Ended,
+    Event,
+    NewRun,
+    Pick,
+    ResultRow,
+    RunRecord,
+    Shard,
+)
+from batch.plans import CellChunk, Payload, Plan, Reject, plan_digest
+from batch.states import REQUEST_MOVES, RUN_MOVES, RequestState, RunState, StopReason
+from batch.target import Outcome, Verdict
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class _Request:
+    seq: int
+    number: int
+    direction: int
+    payload_id: int
+    template_id: int
+    sheet_id: int
+    row: int
+    note: str
+    duplicate_of: int | None
+    state: RequestState
+    attempts: int = 0
+    sends: int = 0
+    in_doubt: bool = False
+    due_at: float | None = None
+    is_free: bool = False
+    claimed_at: float | None = None
+    first_sent_at: float | None = None
+    last_sent_at: float | None = None
+    duration_s: float | None = None
+    outcome: Outcome | None = None
+    log: list[AttemptRow] = field(default_factory=list)
+
+    def move(self, state: RequestState) -> None:
+        if state not in REQUEST_MOVES[self.state]:
+            raise JournalError(f"request {self.seq} may not move from {self.state} to {state}")
+        self.state = state
+
+    def sent(self, at: float, duration_s: float, outcome: Outcome, state: RequestState) -> None:
+        self.sends += 1
+        self.in_doubt |= outcome.verdict is Verdict.AMBIGUOUS
+        self.claimed_at = None
+        self.first_sent_at = at if self.first_sent_at is None else self.first_sent_at
+        self.last_sent_at = at
+        self.log.append(
+            AttemptRow(
+                self.seq,
+                self.sends,
+                at,
+                duration_s,
+                outcome.verdict.value,
+                outcome.http_status,
+                outcome.error_code,
+                outcome.message,
+                outcome.request_id,
+            )
+        )
+        self.move(state)
+
+
+@dataclass(slots=True)
+class _Run:
+    record: RunRecord
+    requests: list[_Request]
+    rejects: tuple[Reject, ...]
+    cells: tuple[CellChunk, ...]
+    events: list[Event] = field(default_factory=list)
+
+
+class MemoryJournal:
+    """A `batch.journal.Journal` that forgets everything with the process."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, _Run] = {}
+        self._payloads: list[Payload] = []
+        self._templates: list[str] = []
+
+    def create_run(self, plan: Plan, new: NewRun) -> str:
+        """Pin a plan as a new run, and return the run's id."""
+        payload_ids = [_intern(self._payloads, payload) for payload in plan.payloads]
+        template_ids = [_intern(self._templates, template) for template in plan.templates]
+        requests = [
+            _Request(
+                seq=seq,
+                number=int(plan.numbers[seq]),
+                direction=int(plan.directions[seq]),
+                payload_id=payload_ids[plan.payload_ids[seq]],
+                template_id=template_ids[plan.template_ids[seq]],
+                sheet_id=int(plan.sheet_ids[seq]),
+                row=int(plan.rows[seq]),
+                note=plan.notes[plan.note_ids[seq]],
+                duplicate_of=None if plan.duplicate_of[seq] < 0 else int(plan.duplicate_of[seq]),
+                state=RequestState.PENDING if plan.duplicate_of[seq] < 0 else RequestState.SKIPPED,
+            )
+            for seq in range(plan.request_count)
+        ]
+        record = self._new_record(new, plan.digest, None)
+        record = replace(
+            record, sheets=plan.sheets, template_digests=dict(plan.template_digests), warnings=plan.warnings
+        )
+        self._runs[record.id] = _Run(record, requests, plan.rejects, plan.cells)
+        return record.id
+
+    def derive_run(self, parent: str, pick: Pick, new: NewRun) -> str:
+        """A new run of some requests of another, with their pinned payloads and rows."""
+        old = self._run(parent)
+        picked = [r for r in old.requests if self._is_picked(r, pick)]
+        requests = [
+            _Request(
+                seq=seq,
+                number=r.number,
+                direction=r.direction,
+                payload_id=r.payload_id,
+                template_id=r.template_id,
+                sheet_id=r.sheet_id,
+                row=r.row,
+                note=r.note,
+                duplicate_of=None,
+                state=RequestState.PENDING,
+            )
+            for seq, r in enumerate(picked)
+        ]
+        digest = plan_digest(
+            np.array([r.number for r in requests], dtype=np.int64),
+            np.array([r.direction for r in requests], dtype=np.uint8),
+            np.array([r.payload_id for r in requests], dtype=np.int32),
+            self._payloads,
+        )
+        record = self._new_record(new, digest, parent)
+        record = replace(record, sheets=old.record.sheets, template_digests=old.record.template_digests)
+        self._runs[record.id] = _Run(record, requests, (), old.cells)
+        return record.id
+
+    def _is_picked(self, request: _Request, pick: Pick) -> bool:
+        code = request.outcome.error_code if request.outcome else ""
+        return (
+            request.state in pick.states
+            and pick.error_code in (None, code)
+            and pick.template in (None, self._templates[request.template_id])
+        )
+
+    def _new_record(self, new: NewRun, digest: str, parent: str | None) -> RunRecord:
+        return RunRecord(
+            id=f"{datetime.fromtimestamp(new.created_at, UTC):%Y%m%d-%H%M%S}-{len(self._runs) + 1}",
+            state=RunState.PLANNED,
+            reason=None,
+            target=new.target,
+            account=new.account,
+            plan_digest=digest,
+            created_at=new.created_at,
+            started_at=None,
+            ended_at=None,
+            options=dict(new.options),
+            parent=parent,
+            version=new.version,
+            sheets=(),
+            template_digests={},
+            warnings=(),
+        )
+
+    def runs(self) -> list[RunRecord]:
+        """All runs, oldest first."""
+        return [run.record for run in self._runs.values()]
+
+    def run(self, run_id: str) -> RunRecord:
+        """One run by its id; `JournalError` if it is unknown."""
+        return self._run(run_id).record
+
+    def _run(self, run_id: str) -> _Run:
+        if run_id not in self._runs:
+            raise JournalError(f"there is no run {run_id}")
+        return self._runs[run_id]
+
+    def _move_run(self, run: _Run, state: RunState, **changes: object) -> None:
+        if state not in RUN_MOVES[run.record.state]:
+            raise JournalError(f"run {run.record.id} is {run.record.state} and cannot become {state}")
+        run.record = replace(run.record, state=state, **changes)  # type: ignore[arg-type]
+
+    def begin(self, run_id: str, at: float) -> int:
+        """Set a run going, and take back what a dead process had claimed."""
+        run = self._run(run_id)
+        started_at = run.record.started_at
+        self._move_run(
+            run,
+            RunState.RUNNING,
+            started_at=at if started_at is None else started_at,
+            reason=None,
+            ended_at=None,
+        )
+        lost = [r for r in run.requests if r.state is RequestState.IN_FLIGHT]
+        message = "the process died before the answer was recorded; it may have been applied"
+        for request in lost:
+            assert request.claimed_at is not None
+            died = Outcome(Verdict.AMBIGUOUS, error_code="LOST", message=message)
+            request.sent(request.claimed_at, 0.0, died, RequestState.PENDING)
+            request.due_at = None
+        return len(lost)
+
+    def shards(self, run_id: str, size: int) -> list[Shard]:
+        """The run's requests cut into shards of `size`, in order; those with nothing left are left out."""
+        left = sorted({r.seq // size for r in self._run(run_id).requests if not r.state.is_final})
+        return [Shard(index * size, (index + 1) * size) for index in left]
+
+    def exchange(
+        self,
+        run_id: str,
+        *,
+        ended: Sequence[Ended] = (),
+        released: Sequence[int] = (),
+        events: Sequence[Event] = (),
+        want: int = 0,
+        shards: Sequence[Shard] = (),
+        now: float = 0.0,
+        max_retries: int | None = None,
+        barred_templates: Collection[int] = (),
+    ) -> list[Claim]:
+        """Record results, release claims never sent, claim up to `want` more."""
+        run = self._run(run_id)
+        self._check(run, ended, released)
+        for e in ended:
+            request = run.requests[e.claim.seq]
+            request.sent(e.sent_at, e.duration_s, e.outcome, e.state)
+            request.attempts += e.counted
+            request.due_at, request.is_free = e.due_at, e.is_free
+            request.duration_s, request.outcome = e.duration_s, e.outcome
+        for seq in released:
+            request = run.requests[seq]
+            request.move(RequestState.PENDING if request.due_at is None else RequestState.RETRYING)
+            request.claimed_at = None
+        run.events.extend(events)
+        claims = []
+        for request in _claimable(run, want, shards, now, max_retries, barred_templates):
+            request.move(RequestState.IN_FLIGHT)
+            request.claimed_at = now
+            claims.append(
+                Claim(
+                    request.seq,
+                    request.number,
+                    request.direction,
+                    request.payload_id,
+                    request.template_id,
+                    request.attempts,
+                    request.sends,
+                    request.in_doubt,
+                )
+            )
+        return claims
+
+    def _check(self, run: _Run, ended: Sequence[Ended], released: Sequence[int]) -> None:
+        """All or nothing: look at every move before the first is made."""
+        for e in ended:
+            if (e.due_at is None) is (e.state is RequestState.RETRYING):
+                raise JournalError(f"request {e.claim.seq} is {e.state} with due time {e.due_at}")
+            if e.state not in REQUEST_MOVES[RequestState.IN_FLIGHT]:
+                raise JournalError(f"request {e.claim.seq} may not move from in_flight to {e.state}")
+        moved = Counter([*(e.claim.seq for e in ended), *released])
+        for seq, times in moved.items():
+            if times > 1 or run.requests[seq].state is not RequestState.IN_FLIGHT:
+                raise JournalError(f"request {seq} is not in_flight; nothing was recorded")
+
+    def next_due(self, run_id: str) -> float | None:
+        """The earliest due time among requests that are `retrying`, or None."""
+        retrying = (r for r in self._run(run_id).requests if r.state is RequestState.RETRYING)
+        return min((r.due_at for r in retrying if r.due_at is not None), default=None)
+
+    def end(self, run_id: str, reason: StopReason, at: float) -> None:
+        """Record why the run is no longer going."""
+        self._move_run(self._run(run_id), reason.run_state, reason=reason, ended_at=at)
+
+    def payload(self, payload_id: int) -> bytes:
+        """The body of a payload."""
+        return self._payloads[payload_id].body
+
+    def counts(self, run_id: str) -> Counts:
+        """How many requests are in each state."""
+        run = self._run(run_id)
+        found = Counter(r.state.value for r in run.requests)
+        return Counts(**found, rejected=len(run.rejects))
+
+    def results(self, run_id: str) -> Iterator[ResultRow]:
+        """Every request, in sheet order."""
+        for r in self._run(run_id).requests:
+            yield ResultRow(
+                r.seq,
+                r.sheet_id,
+                r.row,
+                r.number,
+                r.direction,
+                self._templates[r.template_id],
+                r.state,
+                r.attempts,
+                r.sends,
+                r.outcome.http_status if r.outcome else None,
+                r.outcome.error_code if r.outcome else "",
+                r.outcome.message if r.outcome else "",
+                r.first_sent_at,
+                r.last_sent_at,
+                r.duration_s,
+                r.outcome.request_id if r.outcome else "",
+                self._payloads[r.payload_id].sha256,
+                r.note,
+                r.duplicate_of,
+                r.due_at,
+            )
+
+    def rejects(self, run_id: str) -> Iterator[Reject]:
+        """Every rejected row, in sheet order."""
+        return iter(self._run(run_id).rejects)
+
+    def cells(self, run_id: str) -> Iterator[CellChunk]:
+        """The rows of the run's sheets, in sheet order."""
+        return iter(self._run(run_id).cells)
+
+    def attempts(self, run_id: str) -> Iterator[AttemptRow]:
+        """Every attempt, by request and then by send."""
+        return (attempt for r in self._run(run_id).requests for attempt in r.log)
+
+    def events(self, run_id: str) -> list[Event]:
+        """What happened to the run as a whole, oldest first."""
+        return list(self._run(run_id).events)
+
+    def applied(self, target: str, account: str = "") -> Applied:
+        """What was last applied to every number of a target."""
+        touched = [
+            (r.number * 2 + r.direction, at, r.payload_id, r.state is RequestState.SUCCEEDED)
+            for run in self._runs.values()
+            if (run.record.target, run.record.account) == (target, account)
+            for r in run.requests
+            if r.state in (RequestState.SUCCEEDED, RequestState.UNKNOWN, RequestState.IN_FLIGHT) or r.in_doubt
+            if (at := r.last_sent_at if r.last_sent_at is not None else r.claimed_at) is not None
+        ]
+        last = {key: (payload_id, certain) for key, _, payload_id, certain in sorted(touched)}
+        return Applied(
+            np.array(list(last), dtype=np.int64),
+            np.array([payload_id for payload_id, _ in last.values()], dtype=np.int64),
+            np.array([certain for _, certain in last.values()], dtype=np.bool_),
+            {payload_id: self._payloads[payload_id].sha256 for payload_id, _ in last.values()},
+        )
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def _intern(known: list[_T], value: _T) -> int:
+    if value not in known:
+        known.append(value)
+    return known.index(value)
+
+
+def _claimable(
+    run: _Run,
+    want: int,
+    shards: Sequence[Shard],
+    now: float,
+    max_retries: int | None,
+    barred: Collection[int],
+) -> list[_Request]:
+    open_ones = [
+        r
+        for r in run.requests
+        if r.template_id not in barred and any(shard.first <= r.seq < shard.end for shard in shards)
+    ]
+    retries_left = want if max_retries is None else max_retries
+    due = [
+        r for r in open_ones if r.state is RequestState.RETRYING and r.due_at is not None and r.due_at <= now
+    ]
+    found: list[_Request] = []
+    for request in sorted(due, key=lambda r: (r.due_at or 0.0, r.seq)):
+        if not request.is_free:
+            if retries_left <= 0:
+                continue
+            retries_left -= 1
+        found.append(request)
+    found += [r for r in open_ones if r.state is RequestState.PENDING]
+    return found[:want]

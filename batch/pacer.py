@@ -1,0 +1,158 @@
+"""Spreads sends over time: evenly, without a burst, never more than the rate in any window."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import anyio
+
+from batch.errors import UsageError
+
+#: Sends are spread at this share of the rate: the rest keeps a send that the network delays out of
+#: the window of the sends after it, so that the far end too never counts more than the rate.
+_SHARE = 0.992
+
+#: A window is kept a little longer than it is, for the same reason.
+_WINDOW = 1.004
+
+#: How far sends may fall behind their slots before the slots are given up. Less than this is caught
+#: up (a timer that fires late must not lower the mean); more is lost (a stopped process must not burst).
+_CATCH_UP_S = 0.025
+
+#: The rate after a throttle, as a share of the one before, and its floor as a share of the one asked for.
+_CUT = 0.7
+_FLOOR = 0.01
+
+#: How much of the asked rate is regained in a second without a throttle.
+_CLIMB_PER_S = 0.01
+
+_UNITS_S = {
+    "s": 1.0,
+    "sec": 1.0,
+    "second": 1.0,
+    "m": 60.0,
+    "min": 60.0,
+    "minute": 60.0,
+    "h": 3600.0,
+    "hour": 3600.0,
+}
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*([a-z]+)")
+
+
+class Rate(NamedTuple):
+    """At most `sends` in any window of `per_s` seconds."""
+
+    sends: float
+    per_s: float
+
+    def __str__(self) -> str:
+        unit = {1.0: "s", 60.0: "m", 3600.0: "h"}[self.per_s]
+        return f"{self.sends:g}/{unit}"
+
+
+def parse_rates(text: str) -> tuple[Rate, ...]:
+    """`20/s`, `600/m`, `20/s, 600/m`: all of them hold at once. `UsageError` says what is accepted."""
+    rates = []
+    for part in re.split(r"[\s,;+]+(?=\d)", text.strip().lower()):
+        found = _RATE.fullmatch(part.strip())
+        if not found or found[2] not in _UNITS_S or float(found[1]) <= 0:
+            raise UsageError(
+                f'rate "{text}" is not understood: write a number of requests and s, m or h, '
+                'such as 5/s or 300/m; several are joined by a comma, such as "20/s,600/m"'
+            )
+        rates.append(Rate(float(found[1]), _UNITS_S[found[2]]))
+    return tuple(rates)
+
+
+class Pacer:
+    """Gives out the right to send, one slot at a time.
+
+    `now` is a monotonic clock in seconds. The slot is reserved before the sleep, so that however many
+    wait there is no race. A window longer than its spacing is kept by remembering when its last sends left.
+    """
+
+    def __init__(self, rates: Sequence[Rate], *, now: Callable[[], float]) -> None:
+        self.rates = tuple(rates)
+        self._now = now
+        self._share = 1.0
+        self._slot_s = -math.inf
+        self._paused_until_s = -math.inf
+        self._cut_at_s = -math.inf
+        self._climbed_at_s = -math.inf
+        self._windows = [(rate.per_s, deque[float](maxlen=max(1, math.floor(rate.sends)))) for rate in rates]
+        self._base_s = max(rate.per_s / rate.sends for rate in rates) / _SHARE
+
+    @property
+    def rate_per_s(self) -> float:
+        """The rate now, in sends a second: what was asked for, or less after a throttle."""
+        return self._share * _SHARE / self._base_s
+
+    @property
+    def asked_per_s(self) -> float:
+        """The rate that was asked for, in sends a second."""
+        return _SHARE / self._base_s
+
+    @property
+    def paused_until_s(self) -> float:
+        """When the shared pause ends, by the pacer's clock; in the past if there is none."""
+        return self._paused_until_s
+
+    def take_now(self) -> bool:
+        """Take the next slot if its time has come; never waits."""
+        now = self._now()
+        if self._ready_at(now) > now:
+            return False
+        self._leave(now)
+        return True
+
+    async def wait(self) -> None:
+        """Wait for the next slot and take it. One waiter at a time."""
+        while not self.take_now():  # noqa: ASYNC110 - the clock is what is waited for
+            await anyio.sleep(max(self._ready_at(now := self._now()) - now, 0.0))
+
+    def pause_until(self, until_s: float) -> None:
+        """Nobody sends before `until_s`; a pause is never shortened."""
+        self._paused_until_s = max(self._paused_until_s, until_s)
+
+    def throttled(self, sent_at_s: float) -> bool:
+        """The far end said that it was too fast: lower the rate, once for all sends that saw the same rate.
+
+        `sent_at_s` is when the throttled request left. Returns whether the rate was lowered.
+        """
+        if sent_at_s <= self._cut_at_s:
+            return False
+        now = self._now()
+        self._share = max(self._share * _CUT, _FLOOR)
+        self._cut_at_s = self._climbed_at_s = now
+        return True
+
+    def at_most(self, rate_per_s: float) -> None:
+        """The far end named its rate: stay below it. It can only lower the rate, never raise it."""
+        if 0 < rate_per_s < self.rate_per_s:
+            self._share = max(rate_per_s * self._base_s / _SHARE, _FLOOR)
+            self._climbed_at_s = self._now()
+
+    def _ready_at(self, now: float) -> float:
+        self._climb(now)
+        ready = max(self._slot_s, self._paused_until_s)
+        for per_s, left_at in self._windows:
+            if len(left_at) == left_at.maxlen:
+                ready = max(ready, left_at[0] + per_s * _WINDOW)
+        return ready
+
+    def _leave(self, now: float) -> None:
+        spacing_s = self._base_s / self._share
+        kept = self._slot_s if now - self._slot_s <= _CATCH_UP_S else now
+        self._slot_s = kept + spacing_s
+        for _, left_at in self._windows:
+            left_at.append(now)
+
+    def _climb(self, now: float) -> None:
+        if self._share < 1.0 and now > self._paused_until_s:
+            since = max(self._climbed_at_s, self._paused_until_s)
+            self._share = min(1.0, self._share + (now - since) * _CLIMB_PER_S)
+            self._climbed_at_s = now

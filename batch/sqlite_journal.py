@@ -1,0 +1,371 @@
+"""The journal in one SQLite file: write-ahead log, `synchronous=FULL`, one writer, readers beside it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from batch import journal_sql as sql
+from batch.errors import JournalError
+from batch.journal import Claim, Ended, Event, NewRun, Pick, Shard
+from batch.plans import Payload, Plan, Problem, SheetPin, Warned, plan_digest
+from batch.sqlite_reader import SqliteReader
+from batch.states import RUN_MOVES, RequestState, RunState, StopReason
+
+#: How many requests are handed to SQLite at once while a plan is pinned.
+_PIN_CHUNK = 20_000
+
+
+class SqliteJournal(SqliteReader):
+    """A `batch.journal.Journal` in the file at `path`; made with mode 0600 if it is not there.
+
+    It takes no lock on the workspace: that is `batch.workspace`'s. May be used from any thread, by one
+    at a time. Raises `JournalError` for a file that is no journal, is damaged or of a newer version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._cursors: dict[tuple[int, int], int] = {}
+
+    def _open(self) -> sqlite3.Connection:
+        self._is_new = not self._path.exists() or self._path.stat().st_size == 0
+        if self._is_new:
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        return sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
+
+    def _prepare(self) -> None:
+        if self._is_new:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            with self._transaction():
+                for statement in sql.SCHEMA:
+                    self._db.execute(statement)
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("PRAGMA foreign_keys=ON")
+        self._db.execute("PRAGMA cache_size=-65536")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """One durable commit, or nothing."""
+        with self._translated():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    # --- runs -----------------------------------------------------------------------------------
+
+    def create_run(self, plan: Plan, new: NewRun) -> str:
+        """Pin a plan as a new run, all or nothing, and return the run's id."""
+        with self._transaction():
+            no, run_id = self._insert_run(new, plan.digest, plan.template_digests, plan.warnings, None)
+            self._insert_sheets(no, plan.sheets)
+            self._db.executemany(
+                sql.INSERT_CELLS,
+                ((no, i, chunk.sheet_id, chunk.row_count, chunk.blob) for i, chunk in enumerate(plan.cells)),
+            )
+            self._db.executemany(
+                sql.INSERT_REJECT,
+                (
+                    (no, i, reject.sheet_id, reject.row, orjson.dumps([_problem(p) for p in reject.problems]))
+                    for i, reject in enumerate(plan.rejects)
+                ),
+            )
+            payload_ids = self._intern_payloads(plan.payloads)
+            template_ids = self._intern(sql.INSERT_TEMPLATE, sql.SELECT_TEMPLATE, plan.templates)
+            note_ids = self._intern(sql.INSERT_NOTE, sql.SELECT_NOTE, plan.notes)
+            self._db.executemany(
+                sql.INSERT_REQUEST, _request_rows(plan, no, payload_ids, template_ids, note_ids)
+            )
+        return run_id
+
+    def derive_run(self, parent: str, pick: Pick, new: NewRun) -> str:
+        """A new run of some requests of another, with their pinned payloads and rows."""
+        old = self._no(parent)
+        record = self.run(parent)
+        states = sorted(state.value for state in pick.states)
+        with self._transaction():
+            no, run_id = self._insert_run(new, "", record.template_digests, (), parent)
+            self._insert_sheets(no, record.sheets)
+            self._db.execute(
+                sql.DERIVE_REQUESTS.format(states=", ".join("?" * len(states))),
+                (no, old, *states, pick.error_code, pick.error_code, pick.template, pick.template),
+            )
+            self._db.execute(sql.SET_DIGEST, (self._digest_of(no), no))
+        return run_id
+
+    def _insert_run(
+        self,
+        new: NewRun,
+        digest: str,
+        template_digests: Mapping[str, str],
+        warnings: Sequence[Warned],
+        parent: str | None,
+    ) -> tuple[int, str]:
+        (no,) = self._db.execute("SELECT COALESCE(MAX(no), 0) + 1 FROM runs").fetchone()
+        run_id = f"{datetime.fromtimestamp(new.created_at, UTC):%Y%m%d-%H%M%S}-{no}"
+        self._db.execute(
+            "INSERT OR IGNORE INTO scopes (target, account) VALUES (?, ?)", (new.target, new.account)
+        )
+        self._db.execute(
+            sql.INSERT_RUN,
+            (
+                no,
+                run_id,
+                RunState.PLANNED.value,
+                new.target,
+                new.account,
+                digest,
+                new.created_at,
+                orjson.dumps(dict(new.options)).decode(),
+                parent,
+                new.version,
+                orjson.dumps(dict(template_digests)).decode(),
+                orjson.dumps([_fields(w) for w in warnings]).decode(),
+            ),
+        )
+        return no, run_id
+
+    def _insert_sheets(self, no: int, sheets: Sequence[SheetPin]) -> None:
+        self._db.executemany(
+            sql.INSERT_SHEET,
+            ((no, i, orjson.dumps(_fields(sheet)).decode()) for i, sheet in enumerate(sheets)),
+        )
+
+    def _intern(self, insert: str, select: str, texts: Sequence[str]) -> list[int]:
+        self._db.executemany(insert, ((text,) for text in texts))
+        return [self._db.execute(select, (text,)).fetchone()[0] for text in texts]
+
+    def _intern_payloads(self, payloads: Sequence[Payload]) -> list[int]:
+        self._db.executemany(sql.INSERT_PAYLOAD, ((p.sha256, p.body) for p in payloads))
+        return [self._db.execute(sql.SELECT_PAYLOAD_ID, (p.sha256,)).fetchone()[0] for p in payloads]
+
+    def _digest_of(self, no: int) -> str:
+        found = self._db.execute(sql.SELECT_KEYS_AND_PAYLOADS, (no,)).fetchall()
+        columns = np.array(found, dtype=np.int64).reshape(-1, 3)
+        distinct, index = np.unique(columns[:, 2], return_inverse=True)
+        payloads = [
+            Payload(*self._db.execute("SELECT body, sha256 FROM payloads WHERE id = ?", (int(i),)).fetchone())
+            for i in distinct
+        ]
+        return plan_digest(columns[:, 0], columns[:, 1].astype(np.uint8), index.astype(np.int32), payloads)
+
+    # --- the engine -----------------------------------------------------------------------------
+
+    def begin(self, run_id: str, at: float) -> int:
+        """Set a run going, and take back what a dead process had claimed."""
+        no = self._no(run_id)
+        state = self.run(run_id).state
+        if RunState.RUNNING not in RUN_MOVES[state]:
+            raise JournalError(f"run {run_id} is {state}: there is nothing to go on with")
+        with self._transaction():
+            self._db.execute(sql.NOTE_LOST, (no,))
+            lost = self._db.execute(sql.TAKE_BACK, (no,)).rowcount
+            self._db.execute(sql.BEGIN_RUN, (RunState.RUNNING.value, at, no))
+        self._cursors = {key: seq for key, seq in self._cursors.items() if key[0] != no}
+        return lost
+
+    def exchange(
+        self,
+        run_id: str,
+        *,
+        ended: Sequence[Ended] = (),
+        released: Sequence[int] = (),
+        events: Sequence[Event] = (),
+        want: int = 0,
+        shards: Sequence[Shard] = (),
+        now: float = 0.0,
+        max_retries: int | None = None,
+        barred_templates: Collection[int] = (),
+    ) -> list[Claim]:
+        """One durable commit: record results, release claims never sent, claim up to `want` more."""
+        no = self._no(run_id)
+        cursors = dict(self._cursors)
+        with self._transaction():
+            self._record_ended(no, ended)
+            self._moved(sql.RELEASE, [(no, seq) for seq in released])
+            returned = [*released, *(e.claim.seq for e in ended if e.state is RequestState.PENDING)]
+            self._rewind(cursors, no, returned)
+            self._db.executemany(
+                sql.INSERT_EVENT, ((no, e.at, e.kind, orjson.dumps(dict(e.detail)).decode()) for e in events)
+            )
+            claims: list[Claim] = []
+            if want > 0 and shards:
+                claims = self._find(cursors, no, want, shards, now, max_retries, barred_templates)
+                self._moved(sql.CLAIM, [(now, no, claim.seq) for claim in claims])
+        # Only what was committed moves the cursors: after a failed commit they stand where they stood.
+        self._cursors = cursors
+        return claims
+
+    def _record_ended(self, no: int, ended: Sequence[Ended]) -> None:
+        for e in ended:
+            if (e.due_at is None) is (e.state is RequestState.RETRYING):
+                raise JournalError(f"request {e.claim.seq} is {e.state} with due time {e.due_at}")
+            if e.state not in sql.ENDINGS:
+                raise JournalError(f"request {e.claim.seq} may not move from in_flight to {e.state}")
+        self._db.executemany(
+            sql.INSERT_ATTEMPT,
+            (
+                (
+                    no,
+                    e.claim.seq,
+                    e.claim.sends + 1,
+                    e.sent_at,
+                    e.duration_s,
+                    e.outcome.verdict.value,
+                    e.outcome.http_status,
+                    e.outcome.error_code,
+                    e.outcome.message,
+                    e.outcome.request_id,
+                )
+                for e in ended
+                if not e.state.is_final
+            ),
+        )
+        self._moved(
+            sql.END_REQUEST,
+            [
+                (
+                    e.state.value,
+                    e.counted,
+                    e.due_at,
+                    e.is_free,
+                    e.outcome.verdict == "ambiguous",
+                    e.sent_at,
+                    e.sent_at,
+                    e.duration_s,
+                    e.outcome.verdict.value,
+                    e.outcome.http_status,
+                    e.outcome.error_code,
+                    e.outcome.message,
+                    e.outcome.request_id,
+                    no,
+                    e.claim.seq,
+                )
+                for e in ended
+            ],
+        )
+
+    def _moved(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run a statement that moves states; each row must have moved exactly one request."""
+        if rows and self._db.executemany(statement, rows).rowcount != len(rows):
+            raise JournalError(
+                "a request was not in the state that this move begins with; nothing was recorded. "
+                "This is a bug, or another process writes to this journal"
+            )
+
+    @staticmethod
+    def _rewind(cursors: dict[tuple[int, int], int], no: int, returned: Iterable[int]) -> None:
+        """Requests that are pending again must be found again."""
+        for seq in returned:
+            for (run_no, first), cursor in cursors.items():
+                if run_no == no and first <= seq < cursor:
+                    cursors[run_no, first] = seq
+
+    def _find(
+        self,
+        cursors: dict[tuple[int, int], int],
+        no: int,
+        want: int,
+        shards: Sequence[Shard],
+        now: float,
+        max_retries: int | None,
+        barred: Collection[int],
+    ) -> list[Claim]:
+        not_barred = f"AND template_id NOT IN ({', '.join(str(int(i)) for i in barred)})" if barred else ""
+        spans = _merged(shards)
+        claims: list[Claim] = []
+        retries_left = want if max_retries is None else max_retries
+        for first, end in spans:
+            if len(claims) == want:
+                break
+            free_only = "AND is_free" if retries_left <= 0 else ""
+            due = sql.FIND_DUE.format(not_barred=not_barred, free_only=free_only)
+            for *fields, is_free in self._db.execute(due, (no, now, first, end, want - len(claims))):
+                if not is_free:
+                    if retries_left <= 0:
+                        continue
+                    retries_left -= 1
+                claims.append(_claim(fields))
+        pending = sql.FIND_PENDING.format(not_barred=not_barred)
+        for shard in shards:
+            missing = want - len(claims)
+            if missing == 0:
+                break
+            cursor = max(shard.first, cursors.get((no, shard.first), shard.first))
+            if cursor >= shard.end:
+                continue
+            found = self._db.execute(pending, (no, cursor, shard.end, missing)).fetchall()
+            claims += map(_claim, found)
+            if not barred:
+                cursors[no, shard.first] = found[-1][0] + 1 if len(found) == missing else shard.end
+        return claims
+
+    def end(self, run_id: str, reason: StopReason, at: float) -> None:
+        """Record why the run is no longer going; what it applied is known to the fleet from here on."""
+        no = self._no(run_id)
+        state = self.run(run_id).state
+        if reason.run_state not in RUN_MOVES[state]:
+            raise JournalError(f"run {run_id} is {state} and cannot become {reason.run_state}")
+        with self._transaction():
+            self._db.execute(sql.FOLD.format(source=sql.TOUCHED), (no, no))
+            self._db.execute(sql.END_RUN, (reason.run_state.value, reason.value, at, no))
+
+
+def _claim(fields: Sequence[Any]) -> Claim:
+    return Claim._make((*fields[:7], bool(fields[7])))
+
+
+def _merged(shards: Sequence[Shard]) -> list[Shard]:
+    """The same span of requests in as few pieces as can be."""
+    merged: list[Shard] = []
+    for shard in sorted(shards):
+        if merged and merged[-1].end == shard.first:
+            merged[-1] = Shard(merged[-1].first, shard.end)
+        else:
+            merged.append(shard)
+    return merged
+
+
+def _request_rows(
+    plan: Plan, no: int, payload_ids: list[int], template_ids: list[int], note_ids: list[int]
+) -> Iterator[tuple[object, ...]]:
+    payloads, templates, notes = (
+        np.array(ids, dtype=np.int64) for ids in (payload_ids, template_ids, note_ids)
+    )
+    for start in range(0, plan.request_count, _PIN_CHUNK):
+        part = slice(start, start + _PIN_CHUNK)
+        duplicates = plan.duplicate_of[part]
+        yield from zip(
+            [no] * len(duplicates),
+            range(start, start + len(duplicates)),
+            plan.numbers[part].tolist(),
+            plan.directions[part].tolist(),
+            payloads[plan.payload_ids[part]].tolist(),
+            templates[plan.template_ids[part]].tolist(),
+            plan.sheet_ids[part].tolist(),
+            plan.rows[part].tolist(),
+            notes[plan.note_ids[part]].tolist(),
+            [None if d < 0 else d for d in duplicates.tolist()],
+            ["pending" if d < 0 else "skipped" for d in duplicates.tolist()],
+            strict=True,
+        )
+
+
+def _problem(problem: Problem) -> list[str]:
+    return [problem.column, problem.message, problem.kind]
+
+
+def _fields(value: SheetPin | Warned) -> dict[str, object]:
+    return {name: getattr(value, name) for name in value.__slots__}

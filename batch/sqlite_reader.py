@@ -1,0 +1,227 @@
+"""Reading a journal: its file opened for reading alone, and what every reader asks of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from batch import journal_sql as sql
+from batch.errors import JournalError
+from batch.journal import Applied, AttemptRow, Counts, Event, ResultRow, RunRecord, Shard
+from batch.plans import CellChunk, Problem, Reject, SheetPin, Warned
+from batch.states import RequestState, RunState, StopReason
+
+#: How many rows a reader holds at once.
+_READ_CHUNK = 2_000
+
+
+class SqliteReader:
+    """The reading half of a `batch.journal.Journal`; it changes nothing, and works while a run is going.
+
+    May be used from any thread, by one at a time. Raises `JournalError` for a file that is no journal,
+    is damaged or of a newer version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._numbers: dict[str, int] = {}
+        with self._translated():
+            self._db = self._open()
+        try:
+            with self._translated():
+                self._prepare()
+                self._check_version()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _open(self) -> sqlite3.Connection:
+        if not self._path.exists():
+            raise JournalError(
+                f"there is no journal at {self._path}: nothing was run with this workspace yet"
+            )
+        address = self._path.absolute().as_uri() + "?mode=ro"
+        wal = self._path.with_name(self._path.name + "-wal")
+        if not wal.exists() and not os.access(self._path.parent, os.W_OK):
+            # Without a log there is nothing to wait for, and no right to make the log's index.
+            address += "&immutable=1"
+        return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA query_only=ON")
+
+    def _check_version(self) -> None:
+        (application_id,) = self._db.execute("PRAGMA application_id").fetchone()
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if application_id != sql.APPLICATION_ID:
+            raise JournalError(f"{self._path} is not a journal of sipbatch; choose another --workspace")
+        if version != sql.VERSION:
+            newer = "a newer" if version > sql.VERSION else "an older"
+            raise JournalError(
+                f"{self._path} was made by {newer} version of sipbatch (journal version {version}, "
+                f"this one writes {sql.VERSION}); use that version, or another --workspace"
+            )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise JournalError(f"the journal {self._path}: {_advice(error)}") from error
+
+    def runs(self) -> list[RunRecord]:
+        """All runs, oldest first."""
+        with self._translated():
+            return [self._record(row) for row in self._db.execute(sql.SELECT_RUNS).fetchall()]
+
+    def run(self, run_id: str) -> RunRecord:
+        """One run by its id; `JournalError` names the runs there are if it is unknown."""
+        no = self._no(run_id)
+        with self._translated():
+            return self._record(self._db.execute(sql.SELECT_RUN, (no,)).fetchone())
+
+    def _no(self, run_id: str) -> int:
+        if run_id not in self._numbers:
+            with self._translated():
+                row = self._db.execute("SELECT no FROM runs WHERE id = ?", (run_id,)).fetchone()
+                if row is None:
+                    known = [
+                        name for (name,) in self._db.execute("SELECT id FROM runs ORDER BY no DESC LIMIT 5")
+                    ]
+                    there = "the newest are " + ", ".join(known) if known else "there are none yet"
+                    raise JournalError(f"there is no run {run_id} in {self._path}: {there}")
+            self._numbers[run_id] = row[0]
+        return self._numbers[run_id]
+
+    def _record(self, row: Sequence[Any]) -> RunRecord:
+        (no, run_id, state, reason, target, account, digest, created_at, started_at, ended_at) = row[:10]
+        options, parent, version, template_digests, warnings = row[10:]
+        sheets = self._db.execute(
+            "SELECT pin FROM sheets WHERE run_no = ? ORDER BY sheet_id", (no,)
+        ).fetchall()
+        return RunRecord(
+            id=run_id,
+            state=RunState(state),
+            reason=StopReason(reason) if reason else None,
+            target=target,
+            account=account,
+            plan_digest=digest,
+            created_at=created_at,
+            started_at=started_at,
+            ended_at=ended_at,
+            options=orjson.loads(options),
+            parent=parent,
+            version=version,
+            sheets=tuple(_sheet_pin(orjson.loads(pin)) for (pin,) in sheets),
+            template_digests=orjson.loads(template_digests),
+            warnings=tuple(Warned(**w) for w in orjson.loads(warnings)),
+        )
+
+    def shards(self, run_id: str, size: int) -> list[Shard]:
+        """The run's requests cut into shards of `size`, in order; those with nothing left are left out."""
+        no = self._no(run_id)
+        with self._translated():
+            found = self._db.execute(sql.SELECT_SHARDS, (size, no)).fetchall()
+        return [Shard(index * size, (index + 1) * size) for (index,) in found]
+
+    def next_due(self, run_id: str) -> float | None:
+        """The earliest due time among requests that are `retrying`, or None."""
+        with self._translated():
+            (due_at,) = self._db.execute(sql.NEXT_DUE, (self._no(run_id),)).fetchone()
+        return None if due_at is None else float(due_at)
+
+    def payload(self, payload_id: int) -> bytes:
+        """The body of a payload."""
+        with self._translated():
+            (body,) = self._db.execute("SELECT body FROM payloads WHERE id = ?", (payload_id,)).fetchone()
+        return bytes(body)
+
+    def counts(self, run_id: str) -> Counts:
+        """How many requests are in each state."""
+        no = self._no(run_id)
+        with self._translated():
+            found = dict(self._db.execute(sql.COUNT_STATES, (no,)).fetchall())
+            (rejected,) = self._db.execute("SELECT COUNT(*) FROM rejects WHERE run_no = ?", (no,)).fetchone()
+        return Counts(**found, rejected=rejected)
+
+    def results(self, run_id: str) -> Iterator[ResultRow]:
+        """Every request, in sheet order, streamed."""
+        for row in self._stream(sql.SELECT_RESULTS, (self._no(run_id),)):
+            yield ResultRow._make((*row[:6], RequestState(row[6]), *row[7:]))
+
+    def rejects(self, run_id: str) -> Iterator[Reject]:
+        """Every rejected row, in sheet order."""
+        for sheet_id, row, problems in self._stream(sql.SELECT_REJECTS, (self._no(run_id),)):
+            yield Reject(sheet_id, row, tuple(Problem(*p) for p in orjson.loads(problems)))
+
+    def cells(self, run_id: str) -> Iterator[CellChunk]:
+        """The rows of the run's sheets, in sheet order (a derived run has those of its parent)."""
+        record = self.run(run_id)
+        while record.parent is not None:
+            record = self.run(record.parent)
+        for sheet_id, row_count, blob in self._stream(sql.SELECT_CELLS, (self._no(record.id),)):
+            yield CellChunk(sheet_id, row_count, blob)
+
+    def attempts(self, run_id: str) -> Iterator[AttemptRow]:
+        """Every attempt, by request and then by send."""
+        no = self._no(run_id)
+        return map(AttemptRow._make, self._stream(sql.SELECT_ATTEMPTS, (no, no)))
+
+    def events(self, run_id: str) -> list[Event]:
+        """What happened to the run as a whole, oldest first."""
+        with self._translated():
+            found = self._db.execute(sql.SELECT_EVENTS, (self._no(run_id),)).fetchall()
+        return [Event(at, kind, orjson.loads(detail)) for at, kind, detail in found]
+
+    def applied(self, target: str, account: str = "") -> Applied:
+        """What was last applied to every number of a target."""
+        with self._translated():
+            found = np.array(
+                self._db.execute(sql.SELECT_APPLIED, {"target": target, "account": account}).fetchall(),
+                dtype=np.int64,
+            ).reshape(-1, 3)
+            known, payload_ids, certain = found[:, 0], found[:, 1], found[:, 2] == 1
+            is_last = np.append(known[1:] != known[:-1], True) if len(known) else np.zeros(0, bool)
+            sha256s = dict(
+                self._db.execute(
+                    sql.SELECT_APPLIED_DIGESTS, {"ids": orjson.dumps(np.unique(payload_ids).tolist())}
+                )
+            )
+        return Applied(known[is_last], payload_ids[is_last], certain[is_last], sha256s)
+
+    def close(self) -> None:
+        """Let go of the file; nothing is pending, since every method commits."""
+        with self._translated():
+            self._db.close()
+
+    def _stream(self, statement: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
+        with self._translated():
+            cursor = self._db.execute(statement, values)
+            while rows := cursor.fetchmany(_READ_CHUNK):
+                yield from rows
+
+
+def _sheet_pin(fields: dict[str, Any]) -> SheetPin:
+    return SheetPin(**{**fields, "header": tuple(fields["header"])})
+
+
+def _advice(error: Exception) -> str:
+    """What is wrong and what to do, for one error of SQLite or of the file system."""
+    said = str(error)
+    if "is full" in said or getattr(error, "errno", None) == errno.ENOSPC:
+        return "the disk is full. What was recorded is safe; make room, then resume"
+    if "readonly" in said or "permission" in said.lower():
+        return f"it cannot be written ({said}); check the owner and the rights of the workspace"
+    if "malformed" in said or "not a database" in said or "corrupt" in said:
+        return f"it is damaged or no journal ({said}); nothing was changed. Restore it from a backup"
+    if "locked" in said:
+        return "another process holds it; wait until that run has ended"
+    return f"{said}; check the workspace's disk and rights"
