@@ -21,6 +21,7 @@ from batch.states import RunState
 if TYPE_CHECKING:
     from batch.journal import RunRecord
     from batch.sqlite_journal import SqliteJournal
+    from batch.sqlite_reader import SqliteReader
 
 DEFAULT_WORKSPACE = Path("sipbatch-runs")
 
@@ -161,16 +162,16 @@ class Workspace:
 
         return SqliteJournal(self.journal_path)
 
-    def reader(self) -> SqliteJournal:
+    def reader(self) -> SqliteReader:
         """The journal to read only, also while a run is going; `UsageError` if there is none."""
-        from batch.sqlite_journal import SqliteJournal
+        from batch.sqlite_reader import SqliteReader
 
         if not self.journal_path.exists():
             raise UsageError(
                 f"{self.path}: there are no runs here. `sipbatch run SHEET` makes the first one; "
                 "--workspace names another folder."
             )
-        return SqliteJournal.reader(self.journal_path)
+        return SqliteReader(self.journal_path)
 
     def run_folder(self, run_id: str) -> Path:
         """The folder of a run's report, made if there is none; `ReportError` if that cannot be."""

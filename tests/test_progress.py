@@ -1,0 +1,160 @@
+"""Progress: what is shown, when, and that showing it never harms the run."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+
+import pytest
+
+from batch.journal import Counts
+from batch.progress import JsonProgress, LineProgress, Pace, Progress, Silent, TqdmProgress, duration_text
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.at_s = 100.0
+
+    def __call__(self) -> float:
+        return self.at_s
+
+    def move(self, seconds: float) -> None:
+        self.at_s += seconds
+
+
+def counts(succeeded: int, *, total: int = 100, **others: int) -> Counts:
+    return Counts(pending=total - succeeded - sum(others.values()), succeeded=succeeded, **others)
+
+
+def test_pace_is_that_of_the_last_seconds() -> None:
+    """What was fast at the start does not colour what is slow now."""
+    clock = Clock()
+    pace = Pace(now=clock, window_s=10)
+    for ended in (*range(0, 1000, 100), *range(1000, 1030)):
+        pace.told(ended, waiting=False)
+        clock.move(1.0)
+    assert pace.rate_per_s == pytest.approx(1.0)
+
+
+def test_pause_does_not_lower_the_pace() -> None:
+    """While everyone waits for the API, the pace before stands."""
+    clock = Clock()
+    pace = Pace(now=clock)
+    pace.told(0, waiting=False)
+    clock.move(10.0)
+    pace.told(100, waiting=True)
+    clock.move(60.0)
+    pace.told(100, waiting=False)
+    clock.move(10.0)
+    pace.told(200, waiting=False)
+    assert pace.rate_per_s == pytest.approx(10.0)
+
+
+def test_eta_is_the_rest_of_the_pause_and_then_the_pace() -> None:
+    """A pause of 30 s makes the end 30 s later, not an hour."""
+    clock = Clock()
+    pace = Pace(now=clock)
+    pace.told(0, waiting=False)
+    clock.move(10.0)
+    pace.told(100, waiting=True)
+    assert pace.eta_s(200, allowed_per_s=99.0, wait_s=30.0) == pytest.approx(50.0)
+
+
+def test_eta_before_the_first_result_is_by_the_rate() -> None:
+    """At 5/s, 100 requests take 20 s; without a rate nothing is claimed; with nothing left, none."""
+    pace = Pace(now=Clock())
+    assert pace.eta_s(100, allowed_per_s=5.0) == pytest.approx(20.0)
+    assert pace.eta_s(100, allowed_per_s=0.0) is None
+    assert pace.eta_s(0, allowed_per_s=0.0) == 0.0
+
+
+def test_lines_come_every_few_seconds_and_at_the_end() -> None:
+    """However often it is told, a log gets a line every five seconds, and the last state once."""
+    clock, stream = Clock(), io.StringIO()
+    progress = LineProgress(stream, now=clock)
+    for done in range(101):
+        progress.update(counts(done), 10.0, "")
+        clock.move(0.125)
+    progress.close()
+    progress.close()
+    lines = stream.getvalue().splitlines()
+    assert [line.split(" ")[0] for line in lines] == ["0", "40", "80", "100"]
+    assert lines[1] == "40 of 100 done: 40 succeeded, 8.0/s, 8 s left"
+    assert lines[-1] == "100 of 100 done: 100 succeeded"
+
+
+def test_line_counts_every_state_and_says_what_is_waited_for() -> None:
+    """Counts by state, and the reason of a pause as soon as it begins."""
+    clock, stream = Clock(), io.StringIO()
+    progress = LineProgress(stream, now=clock)
+    progress.update(counts(1), 10.0, "")
+    clock.move(2.0)
+    progress.update(
+        counts(11, failed=2, unknown=1, retrying=3, skipped=4), 10.0, "the API said 429", wait_s=7.0
+    )
+    last = stream.getvalue().splitlines()[-1]
+    assert last.startswith("18 of 100 done: 11 succeeded, 2 failed, 1 unknown, 3 retrying, 4 skipped, ")
+    assert last.endswith("left, the API said 429")
+
+
+def test_json_is_one_event_a_line() -> None:
+    """Every line is an object with the counts of all states, which add up."""
+    clock, stream = Clock(), io.StringIO()
+    progress = JsonProgress(stream, now=clock, wall=lambda: 1_800_000_000.5)
+    progress.update(counts(10, failed=1), 10.0, "")
+    clock.move(1.0)
+    progress.update(counts(20, failed=1), 10.0, "")
+    first, second = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert first["at"] == "2027-01-15T08:00:00.500+00:00"
+    assert second["event"] == "progress"
+    assert (second["rate_per_s"], second["allowed_per_s"], second["eta_s"]) == (10.0, 10.0, 7.9)
+    states = ("pending", "in_flight", "retrying", "succeeded", "failed", "unknown", "skipped")
+    assert sum(second[state] for state in states) == second["requests"] == 100
+
+
+def test_bar_shows_counts_rate_and_what_is_left() -> None:
+    """The bar on a terminal says as much as a line."""
+    clock, stream = Clock(), io.StringIO()
+    progress = TqdmProgress(stream, now=clock)
+    progress.update(counts(0), 10.0, "")
+    clock.move(5.0)
+    progress.update(counts(50), 10.0, "")
+    progress.close()
+    progress.close()
+    shown = re.split(r"[\r\n]+", stream.getvalue().strip())[-1]
+    assert "50%" in shown
+    assert "50/100, 50 succeeded, 10.0/s, 5 s left" in shown
+
+
+@pytest.mark.parametrize("make", [LineProgress, JsonProgress, TqdmProgress])
+def test_reader_that_has_gone_does_not_stop_the_run(make: type[LineProgress]) -> None:
+    """A closed terminal or pipe costs the display, not the run."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream = os.fdopen(writing, "w", buffering=1)
+    progress: Progress = make(stream)
+    progress.update(counts(1), 10.0, "")
+    progress.close()
+    with pytest.raises(BrokenPipeError):
+        stream.close()
+
+
+def test_silent_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """`--quiet` is quiet."""
+    progress = Silent()
+    progress.update(counts(1), 10.0, "waiting")
+    progress.close()
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")],
+)
+def test_durations_are_said_as_people_say_them(seconds: float, text: str) -> None:
+    """Seconds, minutes or hours, with no more digits than help."""
+    assert duration_text(seconds) == text
