@@ -158,14 +158,14 @@ class SafetyBreaker:
         if limit is None:
             return None
         if limit.count is not None and self.failures > limit.count:
-            return f"{self.failures} of {self.ended} ended requests have failed; --max-failures allows {limit}"
+            return f"{self.failures} of {self.ended} ended requests failed; --max-failures allows {limit}"
         if (
             limit.share is not None
             and self.ended >= limit.sample
             and self.failures > limit.share * self.ended
         ):
             return (
-                f"{self.failures} of {self.ended} ended requests have failed "
+                f"{self.failures} of {self.ended} ended requests failed "
                 f"({100 * self.failures / self.ended:.1f}%); --max-failures allows {limit}"
             )
         return None

@@ -52,6 +52,8 @@ class Claim(NamedTuple):
     attempts: int  #: attempts that counted before this one
     sends: int  #: all sends before this one, those that were throttled or lost included
     in_doubt: bool  #: an earlier attempt was ambiguous: it may have been applied
+    is_retry: bool  #: it was `retrying`, not `pending`
+    is_free: bool  #: this retry takes nothing from the run's retry budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +250,8 @@ class Journal(Protocol):
         """
         ...
 
-    def next_due(self, run_id: str) -> float | None:
-        """The earliest due time among requests that are `retrying`, or None."""
+    def next_due(self, run_id: str, barred_templates: Collection[int] = ()) -> float | None:
+        """The earliest due time among requests that are `retrying`, barred templates aside, or None."""
         ...
 
     def end(self, run_id: str, reason: StopReason, at: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from batch.states import REQUEST_MOVES, RequestState
 
 #: Marks the file as a journal ("SIPB"); `VERSION` is that of the tables below.
@@ -211,16 +213,19 @@ UPDATE requests SET state = 'in_flight', claimed_at = ?
 WHERE run_no = ? AND seq = ? AND state IN ('pending', 'retrying')"""
 INSERT_EVENT = "INSERT INTO events (run_no, at, kind, detail) VALUES (?, ?, ?, ?)"
 
-_CLAIM_COLUMNS = "seq, number, direction, payload_id, template_id, attempts, sends, in_doubt"
+_CLAIM_COLUMNS = (
+    "seq, number, direction, payload_id, template_id, attempts, sends, in_doubt, state = 'retrying', is_free"
+)
 FIND_DUE = f"""
-SELECT {_CLAIM_COLUMNS}, is_free FROM requests
+SELECT {_CLAIM_COLUMNS} FROM requests
 WHERE run_no = ? AND state = 'retrying' AND due_at <= ? AND seq >= ? AND seq < ? {{not_barred}} {{free_only}}
 ORDER BY due_at LIMIT ?"""
 FIND_PENDING = f"""
 SELECT {_CLAIM_COLUMNS} FROM requests
 WHERE run_no = ? AND seq >= ? AND seq < ? AND state = 'pending' {{not_barred}}
 ORDER BY seq LIMIT ?"""
-NEXT_DUE = "SELECT MIN(due_at) FROM requests WHERE run_no = ? AND state = 'retrying'"
+NEXT_DUE = """
+SELECT due_at FROM requests WHERE run_no = ? AND state = 'retrying' {not_barred} ORDER BY due_at LIMIT 1"""
 
 COUNT_STATES = "SELECT state, COUNT(*) FROM requests WHERE run_no = ? GROUP BY state"
 
@@ -268,3 +273,8 @@ SELECT number * 2 + direction, payload_id, certain FROM (
     UNION ALL {_TOUCHED_BY_RUNNING}
 ) ORDER BY number, direction, at"""
 SELECT_APPLIED_DIGESTS = "SELECT id, sha256 FROM payloads WHERE id IN (SELECT value FROM json_each(:ids))"
+
+
+def not_barred(template_ids: Collection[int]) -> str:
+    """The condition that keeps these templates out."""
+    return f"AND template_id NOT IN ({', '.join(str(int(i)) for i in template_ids)})" if template_ids else ""

@@ -254,6 +254,7 @@ class MemoryJournal:
         run.events.extend(events)
         claims = []
         for request in _claimable(run, want, shards, now, max_retries, barred_templates):
+            is_retry = request.state is RequestState.RETRYING
             request.move(RequestState.IN_FLIGHT)
             request.claimed_at = now
             claims.append(
@@ -266,6 +267,8 @@ class MemoryJournal:
                     request.attempts,
                     request.sends,
                     request.in_doubt,
+                    is_retry,
+                    request.is_free,
                 )
             )
         return claims
@@ -282,9 +285,13 @@ class MemoryJournal:
             if times > 1 or run.requests[seq].state is not RequestState.IN_FLIGHT:
                 raise JournalError(f"request {seq} is not in_flight; nothing was recorded")
 
-    def next_due(self, run_id: str) -> float | None:
-        """The earliest due time among requests that are `retrying`, or None."""
-        retrying = (r for r in self._run(run_id).requests if r.state is RequestState.RETRYING)
+    def next_due(self, run_id: str, barred_templates: Collection[int] = ()) -> float | None:
+        """The earliest due time among requests that are `retrying`, barred templates aside, or None."""
+        retrying = (
+            r
+            for r in self._run(run_id).requests
+            if r.state is RequestState.RETRYING and r.template_id not in barred_templates
+        )
         return min((r.due_at for r in retrying if r.due_at is not None), default=None)
 
     def end(self, run_id: str, reason: StopReason, at: float) -> None:

@@ -59,15 +59,14 @@ def backoff_s(nth: int, *, base_s: float, policy: RetryPolicy, dice: Dice) -> fl
     return dice() * min(policy.cap_s, base_s * 2.0 ** min(nth, 30))
 
 
-def throttle_wait_s(outcome: Outcome, nth: int, *, policy: RetryPolicy, dice: Dice) -> tuple[float, float]:
-    """How long everyone waits after the `nth` (from 0) throttle in a row, and the jitter for its own request.
+def throttle_wait_s(outcome: Outcome, nth: int, *, policy: RetryPolicy, dice: Dice) -> float:
+    """How long everyone waits after the `nth` (from 0) throttle in a row, in seconds.
 
     What the server asked for is never undercut; without it the formula decides.
     """
-    jitter_s = dice() * policy.jitter_after_wait_s
     if outcome.retry_after_s is not None:
-        return outcome.retry_after_s, jitter_s
-    return backoff_s(nth, base_s=policy.throttled_base_s, policy=policy, dice=dice), jitter_s
+        return outcome.retry_after_s
+    return backoff_s(nth, base_s=policy.throttled_base_s, policy=policy, dice=dice)
 
 
 class RetryBudget:

@@ -283,7 +283,7 @@ class SqliteJournal(SqliteReader):
         max_retries: int | None,
         barred: Collection[int],
     ) -> list[Claim]:
-        not_barred = f"AND template_id NOT IN ({', '.join(str(int(i)) for i in barred)})" if barred else ""
+        not_barred = sql.not_barred(barred)
         spans = _merged(shards)
         claims: list[Claim] = []
         retries_left = want if max_retries is None else max_retries
@@ -292,12 +292,13 @@ class SqliteJournal(SqliteReader):
                 break
             free_only = "AND is_free" if retries_left <= 0 else ""
             due = sql.FIND_DUE.format(not_barred=not_barred, free_only=free_only)
-            for *fields, is_free in self._db.execute(due, (no, now, first, end, want - len(claims))):
-                if not is_free:
+            for row in self._db.execute(due, (no, now, first, end, want - len(claims))):
+                claim = _claim(row)
+                if not claim.is_free:
                     if retries_left <= 0:
                         continue
                     retries_left -= 1
-                claims.append(_claim(fields))
+                claims.append(claim)
         pending = sql.FIND_PENDING.format(not_barred=not_barred)
         for shard in shards:
             missing = want - len(claims)
@@ -324,7 +325,7 @@ class SqliteJournal(SqliteReader):
 
 
 def _claim(fields: Sequence[Any]) -> Claim:
-    return Claim._make((*fields[:7], bool(fields[7])))
+    return Claim._make((*fields[:7], bool(fields[7]), bool(fields[8]), bool(fields[9])))
 
 
 def _merged(shards: Sequence[Shard]) -> list[Shard]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -132,11 +132,12 @@ class SqliteReader:
             found = self._db.execute(sql.SELECT_SHARDS, (size, no)).fetchall()
         return [Shard(index * size, (index + 1) * size) for (index,) in found]
 
-    def next_due(self, run_id: str) -> float | None:
-        """The earliest due time among requests that are `retrying`, or None."""
+    def next_due(self, run_id: str, barred_templates: Collection[int] = ()) -> float | None:
+        """The earliest due time among requests that are `retrying`, barred templates aside, or None."""
+        statement = sql.NEXT_DUE.format(not_barred=sql.not_barred(barred_templates))
         with self._translated():
-            (due_at,) = self._db.execute(sql.NEXT_DUE, (self._no(run_id),)).fetchone()
-        return None if due_at is None else float(due_at)
+            found = self._db.execute(statement, (self._no(run_id),)).fetchone()
+        return None if found is None else float(found[0])
 
     def payload(self, payload_id: int) -> bytes:
         """The body of a payload."""

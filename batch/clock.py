@@ -1,0 +1,30 @@
+"""Time as the engine sees it: one steady clock, so that a jump of the wall clock moves nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import anyio
+
+
+class Clock:
+    """A monotonic clock, and UTC derived from it.
+
+    The wall clock is read once, when the clock is made; from then on UTC moves with the steady clock.
+    In tests `now` is the virtual clock of the event loop.
+    """
+
+    def __init__(
+        self, now: Callable[[], float] = anyio.current_time, wall: Callable[[], float] = time.time
+    ) -> None:
+        self.now = now
+        self._offset_s = wall() - now()
+
+    def utc(self) -> float:
+        """UTC in seconds since the epoch."""
+        return self.now() + self._offset_s
+
+    def utc_of(self, now_s: float) -> float:
+        """A time of the steady clock, as UTC in seconds since the epoch."""
+        return now_s + self._offset_s
