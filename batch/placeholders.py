@@ -17,10 +17,7 @@ NOT_FILLED = ("phone_number", "phone_number_to", "direction", "template")
 _NOT_FILLED_FOLDED = {fold(name): name for name in NOT_FILLED}
 
 _DOLLAR = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<inner>(?:\$\$|[^$}])*)\}|)")
-_INNER = re.compile(
-    r"\s*(?:env:(?P<env>[A-Za-z_][A-Za-z0-9_]*)|(?P<column>[^:{}\n]+?))\s*(?::(?P<form>[-?])(?P<text>.*))?",
-    re.DOTALL,
-)
+ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class WhenBlank(StrEnum):
@@ -90,19 +87,22 @@ def escape(text: str) -> str:
 
 
 def _placeholder(inner: str) -> Placeholder:
-    found = _INNER.fullmatch(inner)
-    if found is None or (found["env"] is None and not fold(found["column"])):
+    """The placeholder for what stands between the braces."""
+    head, colon, rest = inner.partition(":")
+    name = head.strip()
+    from_env = name == "env" and rest[:1] not in ("-", "?", "")
+    if from_env:
+        head, colon, rest = rest.partition(":")
+        name = head.strip()
+    named = ENVIRONMENT_NAME.fullmatch(name) if from_env else fold(name) and "{" not in name
+    if not named or (colon and rest[:1] not in ("-", "?")):
         raise TemplateError(f"${{{_short(inner)}}} is no placeholder: there are {FORMS}")
-    text = (found["text"] or "").replace("$$", "$")
-    match found["form"]:
-        case "-":
-            when_blank = WhenBlank.DEFAULT if text.strip() else WhenBlank.LEAVE_OUT
-        case _:
-            when_blank = WhenBlank.REJECT
-            text = text.strip()
-    if found["env"] is not None:
-        return Placeholder(found["env"], found["env"], when_blank, text, from_env=True)
-    name = found["column"]
+    text = rest[1:].strip().replace("$$", "$")
+    when_blank = WhenBlank.REJECT
+    if rest.startswith("-"):
+        when_blank = WhenBlank.DEFAULT if text else WhenBlank.LEAVE_OUT
+    if from_env:
+        return Placeholder(name, name, when_blank, text, from_env=True)
     taken = _NOT_FILLED_FOLDED.get(fold(name))
     if taken is not None:
         raise TemplateError(

@@ -238,7 +238,7 @@ class _Yaml(_Counting):
         self._count(line)
         self._check_depth(line, depth)
         if event.tag is not None:
-            self._fault(line, f'holds the tag "{_short(event.tag)}": templates take no tags')
+            self._refuse_tag(event.tag, line)
         anchor, before = event.anchor, self._values
         if anchor is not None:
             self._anchors[anchor] = None  # until it is whole: an alias in it would never end
@@ -286,13 +286,17 @@ class _Yaml(_Counting):
             return None
         self._count(line)
         if event.tag is not None:
-            self._fault(line, f'holds the tag "{_short(event.tag)}": templates take no tags')
+            self._refuse_tag(event.tag, line)
         if event.value == "<<" and event.implicit[0]:
             self._fault(
                 line, "holds the merge key <<: name the template that this one builds on in `extends`"
             )
             return None
         return str(event.value)
+
+    def _refuse_tag(self, tag: str, line: int) -> None:
+        short = _short(tag.replace("tag:yaml.org,2002:", "!!"))
+        self._fault(line, f'holds the tag "{short}": templates take no tags')
 
     def _alias(self, anchor: str, line: int, depth: int) -> tuple[Written, int]:
         self._aliases += 1

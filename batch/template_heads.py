@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from batch.placeholders import ENVIRONMENT_NAME
 from batch.plans import DIRECTIONS
 from batch.schema import did_you_mean
 from batch.template_files import Fault, Place, Written
@@ -15,7 +15,6 @@ OWN_KEYS = ("description", "extends", "direction", "allow_env")
 TEMPLATE_DIRECTIONS = (*DIRECTIONS, "both")
 #: Where a JSON file names the schema that an editor checks it by; YAML has a comment for that.
 JSON_SCHEMA_KEY = "$schema"
-ENVIRONMENT_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)

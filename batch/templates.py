@@ -212,7 +212,7 @@ class TemplateFolder:
             if part not in self.paths or wrong_name(part):
                 raise TemplateError(self._unknown(part))
         parts = [self.resolve(part) for part in names]
-        faults = tuple(dict.fromkeys(fault for part in parts for fault in part.faults))
+        faults = sorted({fault for part in parts for fault in part.faults})
         if faults:
             more = len(faults) - _NAMED_FAULTS
             listed = "; ".join(map(str, faults[:_NAMED_FAULTS])) + (f"; and {more} more" if more > 0 else "")
