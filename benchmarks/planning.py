@@ -1,0 +1,81 @@
+"""Plans sheets of many rows beside a bare read of the same file.
+
+`python -m benchmarks.planning plan|read FILE` prints its seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from benchmarks.measuring import ROOT, Row, python
+
+
+def write_sheet(path: Path, count: int) -> None:
+    """A carrier's sheet: a number, a template, a direction and two columns that differ from row to row."""
+    with path.open("w") as file:
+        file.write("phone_number,template,direction,backup_host,customer\n")
+        for i in range(count):
+            file.write(
+                f"+1415{2_000_000 + i % 8_000_000:07d},bench,{'outbound' if i % 3 else 'inbound'},"
+                f"backup{i % 20}.sip.example.com,Customer {i}\n"
+            )
+
+
+def plans(rounds: int, folder: Path, *, full: bool) -> list[Row]:
+    """Time and peak memory of a plan, as ratios to a bare pandas read."""
+    rows = []
+    (folder / "templates").mkdir(exist_ok=True)
+    (folder / "templates" / "bench.yaml").write_text(
+        "failover_config:\n  enabled: true\n  endpoints:\n"
+        '    - {host: "${backup_host}", port: 5061, transport: tls, priority: 1}\n'
+        "  triggers: [unreachable, timeout]\n  failback: auto\n"
+    )
+    for count in (100_000, 1_000_000) if full else (100_000,):
+        path = folder / f"sheet-{count}.csv"
+        write_sheet(path, count)
+        time_row = Row(f"plan of {count:,} rows", "≤ 4", unit=" s", peer_name="pandas.read_csv as text")
+        memory_row = Row("… peak memory", "≤ 500 MB", unit=" MB", peer_name="pandas.read_csv as text")
+        for _ in range(rounds):
+            ours, bare = (python("benchmarks.planning", what, path) for what in ("plan", "read"))
+            time_row.ours.append(float(ours.stdout))
+            time_row.peers.append(float(bare.stdout))
+            memory_row.ours.append(ours.peak_mb)
+            memory_row.peers.append(bare.peak_mb)
+        rows += [time_row, memory_row]
+    return rows
+
+
+def _plan(path: Path) -> None:
+    from batch.sheets import SheetOptions, open_sheets
+
+    from batch.bland.payloads import SCHEMA
+    from batch.planning import PlanOptions, make_plan
+    from batch.templates import TemplateFolder
+
+    sheets = open_sheets([path], SheetOptions(), blocks=SCHEMA.blocks)
+    folder = TemplateFolder(path.parent / "templates", SCHEMA)
+    plan = make_plan(sheets, folder, PlanOptions(keep_cells=False))
+    assert not plan.rejects, plan.rejects[:3]
+
+
+def _read(path: Path) -> None:
+    import pandas as pd
+
+    pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+if __name__ == "__main__":
+    import time
+
+    sys.path.insert(0, str(ROOT))
+    # Imports are start-up, measured apart: both sides begin with them behind them.
+    import batch.sheets
+
+    import batch.planning
+    import batch.templates  # noqa: F401
+
+    what, sheet = sys.argv[1], Path(sys.argv[2])
+    began = time.perf_counter()
+    {"plan": _plan, "read": _read}[what](sheet)
+    print(time.perf_counter() - began)

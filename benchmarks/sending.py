@@ -1,0 +1,116 @@
+"""Sends N requests and prints JSON: `engine` with journal and pacer, `loop` with the client alone.
+
+`python -m benchmarks.sending engine|loop BASE_URL N CONNECTIONS [RATE]`
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import anyio
+import numpy as np
+from batch.bland.api import BlandTarget
+
+from batch.bland.credentials import ApiKey
+from batch.journal import NewRun
+from batch.pacer import parse_rates
+from batch.plans import Payload, Plan, SheetPin, plan_digest
+from batch.runner import RunOptions, run
+from batch.sqlite_journal import SqliteJournal
+from batch.target import Verdict
+
+BLOCKS: dict[str, object] = {
+    "failover_config": {
+        "enabled": True,
+        "endpoints": [
+            {"host": "backup1.sip.provider.com", "port": 5061, "transport": "tls", "priority": 1},
+            {"host": "backup2.sip.provider.com", "port": 5061, "transport": "tls", "priority": 2},
+        ],
+        "triggers": ["unreachable", "timeout"],
+        "failback": "auto",
+    },
+    "codec_config": {"codecs": ["PCMU", "PCMA", "Opus"], "transcode": True},
+    "alert_config": {
+        "enabled": True,
+        "thresholds": {"unreachable_minutes": 5, "failure_rate_percent": 20},
+        "channels": {"email": True, "sms": False, "webhook": "https://hooks.example.com/sip-alerts"},
+    },
+}
+FIRST_NUMBER = 14_150_000_000
+
+
+def plan_of(count: int) -> Plan:
+    """So many requests of one payload, numbered from +14150000000."""
+    numbers = np.arange(FIRST_NUMBER, FIRST_NUMBER + count, dtype=np.int64)
+    directions, zeros = np.ones(count, np.uint8), np.zeros(count, np.int32)
+    payloads = (Payload.of(BLOCKS),)
+    pin = SheetPin("bench.csv", "bench.csv", "", ("phone_number", "direction", "template"), 0, 1, 2, count)
+    return Plan(
+        sheets=(pin,),
+        payloads=payloads,
+        templates=("bench",),
+        numbers=numbers,
+        directions=directions,
+        payload_ids=zeros,
+        template_ids=zeros,
+        sheet_ids=zeros,
+        rows=np.arange(2, count + 2, dtype=np.int32),
+        duplicate_of=np.full(count, -1, np.int64),
+        note_ids=zeros,
+        notes=("",),
+        rejects=(),
+        warnings=(),
+        digest=plan_digest(numbers, directions, zeros, payloads),
+    )
+
+
+async def engine(base_url: str, count: int, connections: int, rate: str) -> float:
+    """The whole run, durable; returns its seconds, planning and pinning left out."""
+    with tempfile.TemporaryDirectory() as folder:
+        journal = SqliteJournal(Path(folder) / "journal.db")
+        run_id = journal.create_run(plan_of(count), NewRun("bench", time.time()))
+        options = RunOptions(rates=parse_rates(rate), concurrency=connections)
+        async with BlandTarget(base_url, ApiKey("bench"), connections=connections) as target:
+            began = time.perf_counter()
+            ending = await run(journal, run_id, target, options)
+            took_s = time.perf_counter() - began
+        journal.close()
+        assert ending.counts.succeeded == count, ending
+    return took_s
+
+
+async def loop(base_url: str, count: int, connections: int, _rate: str) -> float:
+    """The client alone, as fast as it goes: no journal, no pace, no retries."""
+    body = Payload.of(BLOCKS).body
+    numbers = iter(range(FIRST_NUMBER, FIRST_NUMBER + count))
+    async with BlandTarget(base_url, ApiKey("bench"), connections=connections) as target:
+
+        async def work() -> None:
+            for number in numbers:
+                outcome = await target.send(f"+{number}", "outbound", body)
+                assert outcome.verdict is Verdict.ACCEPTED, outcome
+
+        began = time.perf_counter()
+        async with anyio.create_task_group() as group:
+            for _ in range(connections):
+                group.start_soon(work)
+        return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    what, base_url, count, connections = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    rate = sys.argv[5] if len(sys.argv) > 5 else "1000000/s"
+    work = {"engine": engine, "loop": loop}[what]
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    took_s = anyio.run(
+        partial(work, base_url, count, connections, rate), backend_options={"use_uvloop": True}
+    )
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(json.dumps({"rows_per_s": count / took_s, "cpu_us": 1e6 * cpu_s / count}))
