@@ -1,0 +1,81 @@
+"""What the operator does next about a run, with the exact commands."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from batch.causes import Cause
+from batch.journal import Counts, RunRecord
+from batch.json_schema import says
+from batch.states import StopReason
+
+#: How many causes get a step of their own; the others are told of among the causes.
+_MOST_CAUSES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """One thing to do next."""
+
+    text: str = field(metadata=says("What to do, in words."))
+    command: str = field(
+        metadata=says("The command that does it, from within the report's folder; empty where there is none.")
+    )
+
+
+def next_steps(run: RunRecord, counts: Counts, causes: Sequence[Cause]) -> tuple[NextStep, ...]:
+    """What to do next, in this order; one step without a command if there is nothing."""
+    steps: list[NextStep] = []
+    if counts.left:
+        steps.append(
+            NextStep(
+                f"{_before_resuming(run.reason)} {_what_is_left(counts.left)}.",
+                f"sipbatch resume {shlex.quote(run.id)}",
+            )
+        )
+    if causes and all(cause.is_resent for cause in causes):
+        several = "" if len(causes) == 1 else "see the causes, then "
+        text = f"{several}send again what failed or is unknown."
+        first = causes[0]
+        command = first.command if len(causes) == 1 else f"sipbatch retry {shlex.quote(run.id)}"
+        steps.append(NextStep(_sentence(f"{first.what_to_do}." if len(causes) == 1 else text), command))
+    else:
+        steps += [
+            NextStep(_sentence(f"{cause.what_to_do} ({cause.count:,} of them)."), cause.command)
+            for cause in causes[:_MOST_CAUSES]
+        ]
+    if counts.rejected:
+        rows = "the rejected row" if counts.rejected == 1 else f"the {counts.rejected:,} rejected rows"
+        steps.append(
+            NextStep(
+                f"Mend {rows} in results.csv, or in the sheet, then run just those.",
+                "sipbatch run results.csv --where result_state=rejected",
+            )
+        )
+    return tuple(steps) or (NextStep("Nothing is left to do.", ""),)
+
+
+def _before_resuming(reason: StopReason | None) -> str:
+    match reason:
+        case StopReason.CREDENTIALS:
+            return "Mend the API key or the account, then go on with"
+        case StopReason.SAFETY:
+            return "Look at what went wrong, then go on with"
+        case StopReason.TRY_LATER:
+            return "When the API can be reached again, go on with"
+        case StopReason.UNTRUSTED:
+            return "Have the server's certificate mended, or check the address, then go on with"
+        case StopReason.JOURNAL:
+            return "Make room for the journal, then go on with"
+        case StopReason.DONE | StopReason.SIGINT | StopReason.SIGTERM | None:
+            return "Go on with"
+
+
+def _what_is_left(count: int) -> str:
+    return "the one request that is left" if count == 1 else f"the {count:,} requests that are left"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

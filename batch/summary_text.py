@@ -1,0 +1,137 @@
+"""A run's summary for people: what happened, why, where the files are, and what to type next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from batch.causes import Cause
+from batch.states import RequestState
+from batch.summary import ProblemPart, Summary
+
+#: How many causes, and how many kinds of problems, are told in full.
+_MOST = 8
+
+#: Commands that take the options a run was started with.
+_RESULTS = "results.csv"
+
+
+def render_summary(summary: Summary, folder: Path, *, options: Sequence[str] = ()) -> str:
+    """The summary as lines of text that end with a line break; nothing in it is coloured.
+
+    `folder` is where the report is, as the operator would type it. `options` are put into every command
+    after its first word (`--workspace`, where it is not the default one).
+    """
+    return "\n".join(_lines(summary, folder, options)) + "\n"
+
+
+def _lines(summary: Summary, folder: Path, options: Sequence[str]) -> Iterator[str]:
+    results = str(folder / _RESULTS)
+    yield _title(summary)
+    yield ""
+    yield summary.headline.replace(f"See {_RESULTS}.", f"See {results}.")
+    yield ""
+    yield from _counts(summary)
+    if summary.causes:
+        yield ""
+        yield from _causes(summary, results, options)
+    if summary.rejects:
+        yield ""
+        rows = summary.counts.rejected
+        yield f"{_many(rows, 'row was', 'rows were')} rejected:"
+        yield ""
+        yield from _problems(summary.rejects)
+    if summary.warnings:
+        yield ""
+        yield "Doubtful, and sent nevertheless:"
+        yield ""
+        yield from _problems(summary.warnings)
+    yield ""
+    yield "What to do next:"
+    yield ""
+    for step in summary.next_steps:
+        yield f"  {step.text}"
+        if step.command:
+            yield f"    {command_line(step.command, results, options)}"
+
+
+def command_line(command: str, results: str, options: Sequence[str] = ()) -> str:
+    """A command of the summary as it is typed from where the operator stands."""
+    program, name, *words = shlex.split(command)
+    return shlex.join([program, name, *options, *(results if word == _RESULTS else word for word in words)])
+
+
+def _title(summary: Summary) -> str:
+    run, sending = summary.run, summary.sending
+    parts = [f"Run {run.id}", run.state, run.target]
+    if run.duration_s is not None:
+        parts.append(_duration(run.duration_s))
+    if sending.sends_per_s is not None:
+        parts.append(f"{sending.sends_per_s:,.1f} sends/s")
+    title = " · ".join(part for part in parts if part)
+    return f"{title}\n{run.message}" if run.message else title
+
+
+def _counts(summary: Summary) -> Iterator[str]:
+    counts = summary.counts
+    by_state = {state.value: getattr(counts, state.value) for state in RequestState}
+    shown = {name: count for name, count in {**by_state, "rejected": counts.rejected}.items() if count}
+    width = max((len(f"{count:,}") for count in shown.values()), default=0)
+    for name in (*_ORDER, "rejected"):
+        if name in shown:
+            yield f"  {name:<10} {shown[name]:>{width},}"
+
+
+_ORDER = ("succeeded", "failed", "unknown", "skipped", "retrying", "in_flight", "pending")
+
+
+def _causes(summary: Summary, results: str, options: Sequence[str]) -> Iterator[str]:
+    failures = sum(cause.count for cause in summary.causes)
+    causes = len(summary.causes)
+    yield (f"{_many(causes, 'cause explains', 'causes explain')} {_many(failures, 'failure', 'failures')}:")
+    for cause in summary.causes[:_MOST]:
+        yield ""
+        yield from _cause(cause, results, options)
+    if causes > _MOST:
+        yield ""
+        yield f"  and {_many(causes - _MOST, 'cause', 'causes')} more: see summary.json"
+
+
+def _cause(cause: Cause, results: str, options: Sequence[str]) -> Iterator[str]:
+    example = cause.example
+    place = f"{example.sheet}:{example.row} {example.phone_number} {example.direction}"
+    yield f"  {cause.count:,} × {cause.title}"
+    yield f"      {_shares('template', cause.templates)}; {_shares('country', cause.countries)}"
+    yield f"      for example {place}{f': {example.error}' if example.error else ''}"
+    yield f"      {cause.what_to_do[:1].upper()}{cause.what_to_do[1:]}:"
+    yield f"        {command_line(cause.command, results, options)}"
+    if cause.command_count > cause.count:
+        yield f"        (that takes {cause.command_count:,} requests, because they share the error code)"
+
+
+def _shares(word: str, shares: Mapping[str, int]) -> str:
+    if len(shares) == 1:
+        return f"{word} {next(iter(shares))}"
+    shown = [f"{name} {count:,}" for name, count in list(shares.items())[:3]]
+    return f"{word} {', '.join(shown)}{', ...' if len(shares) > len(shown) else ''}"
+
+
+def _problems(problems: Sequence[ProblemPart]) -> Iterator[str]:
+    for problem in problems[:_MOST]:
+        column = f" {problem.column}" if problem.column else ""
+        yield f"  {problem.count:,} × {problem.sheet}:{problem.row}{column}: {problem.message}"
+    if len(problems) > _MOST:
+        yield f"  and {_many(len(problems) - _MOST, 'kind', 'kinds')} more: see summary.json"
+
+
+def _many(count: int, one: str, several: str) -> str:
+    return f"{count:,} {one if count == 1 else several}"
+
+
+def _duration(duration_s: float) -> str:
+    minutes, seconds = divmod(duration_s, 60)
+    if minutes < 1:
+        return f"{seconds:.1f} s"
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds:.0f} s"
