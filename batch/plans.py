@@ -68,7 +68,8 @@ class Payload:
     @classmethod
     def of(cls, blocks: dict[str, object]) -> Payload:
         """The payload of these config blocks; keys are sorted, so equal blocks are equal payloads."""
-        body = orjson.dumps(blocks, option=orjson.OPT_SORT_KEYS)
+        # Copied, because what orjson returns holds on to several times its size.
+        body = bytes(memoryview(orjson.dumps(blocks, option=orjson.OPT_SORT_KEYS)))
         return cls(body, hashlib.sha256(body).hexdigest())
 
 
@@ -123,7 +124,7 @@ class Plan:
     """
 
     sheets: tuple[SheetPin, ...]
-    payloads: tuple[Payload, ...]
+    payloads: Sequence[Payload]
     templates: tuple[str, ...]
     numbers: Int64s
     directions: UInt8s
@@ -171,10 +172,12 @@ def plan_digest(numbers: Int64s, directions: UInt8s, payload_ids: Int32s, payloa
     Neither the sheets' names nor the templates' are in it: two plans with one digest send the same.
     """
     order = np.argsort(keys_of(numbers, directions), kind="stable")
-    distinct = sorted({p.sha256 for p in payloads})
-    rank = {sha: i for i, sha in enumerate(distinct)}
-    ranks = np.array([rank[p.sha256] for p in payloads], dtype=np.int64)
-    h = hashlib.sha256("\n".join(distinct).encode())
+    # In arrays, since there may be as many payloads as requests.
+    shas = np.fromiter((payload.sha256.encode() for payload in payloads), dtype="S64", count=len(payloads))
+    distinct, ranks = np.unique(shas, return_inverse=True)
+    lines = np.full((len(distinct), 65), ord("\n"), dtype=np.uint8)
+    lines[:, :64] = distinct.view(np.uint8).reshape(-1, 64)
+    h = hashlib.sha256(lines.reshape(-1)[:-1].tobytes())
     h.update(keys_of(numbers, directions)[order].astype("<i8").tobytes())
     if len(payloads):
         h.update(ranks[payload_ids[order]].astype("<i8").tobytes())

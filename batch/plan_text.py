@@ -1,0 +1,376 @@
+"""A plan as an operator reads it, as JSON for scripts, and its rejects as a sheet to mend."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from batch.errors import ReportError
+from batch.guard import guard_all
+from batch.planning import counts, expected_duration_s, first_requests
+from batch.plans import DIRECTIONS, Plan, SheetPin, Warned
+
+#: The version of what `to_json` returns. Fields are added under the same version; one that changes its
+#: meaning, or goes, makes a new one.
+JSON_SCHEMA = "sipbatch.plan/1"
+
+#: How many pairs of repeated rows the text names; the JSON has all.
+_REPEATS_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is known of a plan beyond the sheets.
+
+    `unchanged_count` is how many of the requests to be sent are already applied as they are (None: no
+    journal knows of this target). `rates` are counts and the seconds that each is for; `rate_text` is how
+    the operator writes them. `command` is the one that runs this plan; `rejects_path` is where its rejects
+    were written.
+    """
+
+    target: str = ""
+    unchanged_count: int | None = None
+    rates: tuple[tuple[float, float], ...] = ()
+    rate_text: str = ""
+    command: str = "sipbatch run SHEET"
+    rejects_path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A row, some or all of whose requests are skipped because an earlier row has them."""
+
+    sheet_id: int
+    row: int
+    of_sheet_id: int
+    of_row: int
+    requests: int
+
+
+def repeats(plan: Plan) -> list[Repeat]:
+    """Every pair of a row and an earlier one that it repeats, in sheet order."""
+    later = np.flatnonzero(plan.duplicate_of >= 0)
+    earlier = plan.duplicate_of[later]
+    sides = np.stack(
+        [plan.sheet_ids[later], plan.rows[later], plan.sheet_ids[earlier], plan.rows[earlier]], axis=1
+    )
+    pairs, sizes = np.unique(sides, axis=0, return_counts=True)
+    return [
+        Repeat(sheet_id, row, of_sheet_id, of_row, size)
+        for (sheet_id, row, of_sheet_id, of_row), size in zip(pairs.tolist(), sizes.tolist(), strict=True)
+    ]
+
+
+def request_body(plan: Plan, at: int) -> dict[str, object]:
+    """The body of one request exactly as it is sent: number and direction, then the config blocks."""
+    blocks: dict[str, object] = orjson.loads(plan.payloads[plan.payload_ids[at]].body)
+    return {"phone_number": f"+{plan.numbers[at]}", "direction": DIRECTIONS[plan.directions[at]], **blocks}
+
+
+def duration_text(seconds: float) -> str:
+    """About how long, for people: `40 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} s"
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def render_text(plan: Plan, outlook: Outlook | None = None) -> str:
+    """The plan for the person who decides whether to run it; ends with what to do next.
+
+    Every rejected row is there, a line a problem, as `numbers.csv:7 phone_number: ...`. Characters that
+    would move a terminal's cursor or reorder its text are written as escapes.
+    """
+    return "\n".join(_plain(line) for line in _lines(plan, outlook or Outlook())) + "\n"
+
+
+def _lines(plan: Plan, outlook: Outlook) -> Iterator[str]:
+    yield from _sheets(plan)
+    yield ""
+    if plan.request_count:
+        yield from _table(
+            ("template", "direction", "requests", "skipped", "payloads"),
+            [(t.template, t.direction, t.requests, t.skipped, t.payloads) for t in counts(plan)],
+        )
+        yield ""
+        yield "The first request of each:"
+        for at in first_requests(plan):
+            template = plan.templates[plan.template_ids[at]]
+            place = plan.place(int(plan.sheet_ids[at]), int(plan.rows[at]))
+            yield ""
+            yield f"{place} {template} {DIRECTIONS[plan.directions[at]]}"
+            body = orjson.dumps(request_body(plan, at), option=orjson.OPT_INDENT_2).decode()
+            yield from body.split("\n")
+        yield ""
+    if plan.warnings:
+        yield "Warnings:"
+        yield from (f"  {_warning(plan, warned)}" for warned in plan.warnings)
+        yield ""
+    if plan.skipped_count:
+        yield from _skipped(plan)
+        yield ""
+    if plan.rejects:
+        yield f"{_count(len(plan.rejects), 'row')} rejected:"
+        for reject in plan.rejects:
+            place = plan.place(reject.sheet_id, reject.row)
+            for problem in reject.problems:
+                yield (
+                    f"{place} {problem.column}: {problem.message}"
+                    if problem.column
+                    else (f"{place}: {problem.message}")
+                )
+        yield ""
+        yield from _causes(plan)
+        yield ""
+    yield from _what_next(plan, outlook)
+
+
+def _sheets(plan: Plan) -> Iterator[str]:
+    for sheet_id, (pin, requests, rejected) in enumerate(_by_sheet(plan)):
+        skipped = np.count_nonzero(plan.duplicate_of[plan.sheet_ids == sheet_id] >= 0)
+        line = f"{pin.name}: {_count(pin.row_count, 'row')}, {_count(requests, 'request')}"
+        line += f", {skipped:,} of them skipped" if skipped else ""
+        yield line + (f", {_count(rejected, 'row')} rejected" if rejected else "")
+
+
+def _by_sheet(plan: Plan) -> Iterator[tuple[SheetPin, int, int]]:
+    requests = np.bincount(plan.sheet_ids, minlength=len(plan.sheets)).tolist()
+    rejects = Counter(reject.sheet_id for reject in plan.rejects)
+    for sheet_id, pin in enumerate(plan.sheets):
+        yield pin, requests[sheet_id], rejects[sheet_id]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str | int]]) -> Iterator[str]:
+    """Columns under their header: text to the left, counts to the right."""
+    cells = [
+        header,
+        *([f"{cell:,}" if isinstance(cell, int) else _plain(cell) for cell in row] for row in rows),
+    ]
+    widths = [max(len(row[at]) for row in cells) for at in range(len(header))]
+    for row in cells:
+        yield "  ".join(
+            cell.rjust(width) if isinstance(value, int) else cell.ljust(width)
+            for cell, width, value in zip(row, widths, rows[0], strict=True)
+        ).rstrip()
+
+
+def _warning(plan: Plan, warned: Warned) -> str:
+    place = plan.place(warned.sheet_id, warned.row)
+    example = f"{place} {warned.column}: {warned.message}".replace(" :", ":")
+    such_as = f"{warned.count:,} times, such as " if warned.count > 1 else ""
+    return f"{warned.kind}: {such_as}{example}"
+
+
+def _skipped(plan: Plan) -> Iterator[str]:
+    pairs = repeats(plan)
+    yield f"Skipped, because an earlier row has the same request: {_count(plan.skipped_count, 'request')}"
+    for pair in pairs[:_REPEATS_SHOWN]:
+        of = plan.place(pair.of_sheet_id, pair.of_row)
+        yield f"  {plan.place(pair.sheet_id, pair.row)} repeats {of} ({_count(pair.requests, 'request')})"
+    if len(pairs) > _REPEATS_SHOWN:
+        yield f"  and {len(pairs) - _REPEATS_SHOWN:,} more; --json lists all"
+
+
+def _causes(plan: Plan) -> Iterator[str]:
+    rows = Counter(kind for reject in plan.rejects for kind in {problem.kind for problem in reject.problems})
+    yield "Rejected rows by cause: " + ", ".join(f"{kind} {count:,}" for kind, count in rows.most_common())
+
+
+def _what_next(plan: Plan, outlook: Outlook) -> Iterator[str]:
+    to_send = plan.to_send_count
+    where = f" to {outlook.target}" if outlook.target else ""
+    if not to_send:
+        yield "Nothing to send."
+    else:
+        yield f"A run sends {_count(to_send, 'request')}{where}."
+        if outlook.unchanged_count is not None:
+            yield f"Already applied just so, by the journal: {outlook.unchanged_count:,} of {to_send:,}."
+        if outlook.rates:
+            takes = duration_text(expected_duration_s(to_send, outlook.rates))
+            yield f"At {outlook.rate_text} that takes about {takes}."
+        yield f"Plan digest: {plan.digest}"
+    if plan.rejects:
+        rejected = _count(len(plan.rejects), "rejected row")
+        if outlook.rejects_path is not None:
+            yield f"Next: mend the {rejected} in {outlook.rejects_path} and plan that sheet."
+        else:
+            yield f"Next: mend the {rejected} and plan again (--rejects FILE.csv writes them as a sheet)."
+        if to_send:
+            yield f"Or run without them: {outlook.command} --skip-rejects --plan-digest {plan.digest}"
+    elif to_send:
+        yield f"Next: {outlook.command} --plan-digest {plan.digest}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+#: Controls, and the marks that reorder or hide text; a JSON body has its own escapes for the first 32.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
+def _plain(text: str) -> str:
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def to_json(plan: Plan, outlook: Outlook | None = None) -> dict[str, object]:
+    """The plan as JSON values. Field names are stable; `schema` is the version of them.
+
+    - `schema`, `digest`, `target`
+    - `counts`: `rows`, `requests`, `to_send`, `skipped`, `rejected` (rows), `unchanged` (of those to send,
+      already applied as they are; null if no journal knows), `expected_duration_s` (null without a rate)
+    - `sheets`: `name`, `path`, `sha256`, `rows`, `requests`, `rejected`
+    - `templates`: `name`, `direction`, `requests`, `skipped`, `payloads`
+    - `template_digests`: SHA-256 by template, bases included
+    - `first_requests`: `sheet`, `row`, `template`, `direction`, `payload_sha256`, `body` as it is sent
+    - `warnings`: `kind`, `count`, and of an example `sheet`, `row`, `column`, `message`
+    - `skipped`: `sheet`, `row`, `repeats_sheet`, `repeats_row`, `requests`
+    - `rejects`: `sheet`, `row`, `problems`: `column` (empty: the whole row), `message`, `kind`
+    """
+    outlook = outlook or Outlook()
+    name = [pin.name for pin in plan.sheets]
+    return {
+        "schema": JSON_SCHEMA,
+        "digest": plan.digest,
+        "target": outlook.target,
+        "counts": {
+            "rows": sum(pin.row_count for pin in plan.sheets),
+            "requests": plan.request_count,
+            "to_send": plan.to_send_count,
+            "skipped": plan.skipped_count,
+            "rejected": len(plan.rejects),
+            "unchanged": outlook.unchanged_count,
+            "expected_duration_s": expected_duration_s(plan.to_send_count, outlook.rates)
+            if outlook.rates
+            else None,
+        },
+        "sheets": [
+            {
+                "name": pin.name,
+                "path": pin.path,
+                "sha256": pin.sha256,
+                "rows": pin.row_count,
+                "requests": requests,
+                "rejected": rejected,
+            }
+            for pin, requests, rejected in _by_sheet(plan)
+        ],
+        "templates": [
+            {
+                "name": t.template,
+                "direction": t.direction,
+                "requests": t.requests,
+                "skipped": t.skipped,
+                "payloads": t.payloads,
+            }
+            for t in counts(plan)
+        ],
+        "template_digests": dict(plan.template_digests),
+        "first_requests": [
+            {
+                "sheet": name[plan.sheet_ids[at]],
+                "row": int(plan.rows[at]),
+                "template": plan.templates[plan.template_ids[at]],
+                "direction": DIRECTIONS[plan.directions[at]],
+                "payload_sha256": plan.payloads[plan.payload_ids[at]].sha256,
+                "body": request_body(plan, at),
+            }
+            for at in first_requests(plan)
+        ],
+        "warnings": [
+            {
+                "kind": warned.kind,
+                "count": warned.count,
+                "sheet": name[warned.sheet_id],
+                "row": warned.row,
+                "column": warned.column,
+                "message": warned.message,
+            }
+            for warned in plan.warnings
+        ],
+        "skipped": [
+            {
+                "sheet": name[pair.sheet_id],
+                "row": pair.row,
+                "repeats_sheet": name[pair.of_sheet_id],
+                "repeats_row": pair.of_row,
+                "requests": pair.requests,
+            }
+            for pair in repeats(plan)
+        ],
+        "rejects": [
+            {
+                "sheet": name[reject.sheet_id],
+                "row": reject.row,
+                "problems": [
+                    {"column": problem.column, "message": problem.message, "kind": problem.kind}
+                    for problem in reject.problems
+                ],
+            }
+            for reject in plan.rejects
+        ],
+    }
+
+
+#: What `write_rejects` says of a row, behind the sheet's own columns; all are ignored when it is read.
+_RESULT_COLUMNS = ("result_state", "result_error", "result_sheet", "result_row")
+
+
+def write_rejects(plan: Plan, path: Path) -> None:
+    """Write the rejected rows as a CSV to mend and plan again: the sheets' own columns, and what is wrong.
+
+    The plan must have been made with `keep_cells`. Sheets with different columns share one header. The
+    file appears whole or not at all; `ReportError` if it cannot be written.
+    """
+    columns = list(dict.fromkeys(column for pin in plan.sheets for column in _columns(pin)))
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow([*guard_all(name for name, _ in columns), *_RESULT_COLUMNS])
+            writer.writerows(guard_all(line) for line in _rejected_lines(plan, columns))
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        reason = error.strerror or "the system does not say why"
+        raise ReportError(
+            f"{path}: the rejected rows cannot be written: {reason}. Nothing was sent."
+        ) from None
+
+
+def _columns(pin: SheetPin) -> list[tuple[str, int]]:
+    """Each column by its name and how many of that name stand before it: nameless ones may be several."""
+    return [(name, pin.header[:at].count(name)) for at, name in enumerate(pin.header)]
+
+
+def _rejected_lines(plan: Plan, columns: Sequence[tuple[str, int]]) -> Iterator[list[str]]:
+    rejected = {(reject.sheet_id, reject.row): reject for reject in plan.rejects}
+    for chunk in plan.cells:
+        pin = plan.sheets[chunk.sheet_id]
+        rows, cells = chunk.unpack()
+        own = dict(zip(_columns(pin), cells, strict=True))
+        for at, row in enumerate(rows):
+            reject = rejected.get((chunk.sheet_id, row))
+            if reject is not None:
+                error = "; ".join(
+                    f"{problem.column}: {problem.message}" if problem.column else problem.message
+                    for problem in reject.problems
+                )
+                line = [own[column][at] if column in own else "" for column in columns]
+                yield [*line, "rejected", _plain(error), pin.name, str(row)]
