@@ -8,7 +8,7 @@ import shlex
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import NoReturn
 from urllib.parse import quote
 
 from dotenv import dotenv_values
@@ -17,9 +17,6 @@ from batch.errors import CredentialsError, UsageError
 
 KEY_NAME = "BLAND_API_KEY"
 BASE_URL_NAME = "BLAND_BASE_URL"
-
-#: How the key stands in the `Authorization` header: after `Bearer`, as in the documented example, or bare.
-AuthScheme = Literal["bearer", "raw"]
 
 _MASK = "***"
 #: A file larger than this holds something else than a key.
@@ -61,15 +58,15 @@ class ApiKey:
         raise TypeError("an API key is not pickled or copied: hand the key itself on")
 
 
-def auth_header(key: ApiKey, scheme: AuthScheme = "bearer") -> str:
-    """The value of the `Authorization` header."""
+def auth_header(key: ApiKey, scheme: str = "bearer") -> str:
+    """The value of the `Authorization` header: `Bearer` and the key, as documented, or the key (`raw`)."""
     match scheme:
         case "bearer":
             return f"Bearer {key._secret}"
         case "raw":
             return key._secret
         case _:
-            raise UsageError(f"there is no auth scheme {scheme!r}: it is bearer or raw")
+            raise UsageError(f"there is no auth scheme {scheme!r}: it is bearer or raw.")
 
 
 def find_key(environ: Mapping[str, str], cwd: Path, key_file: Path | None = None) -> ApiKey:
