@@ -139,7 +139,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("interrupted.")
         return EXIT_INTERRUPTED
     except Exception as error:
-        _say(_unexpected(error, with_traceback="--debug" in arguments))
+        from batch.commands.tracebacks import tell
+
+        _say(tell(error, with_traceback="--debug" in arguments))
         return EXIT_UNEXPECTED
 
 
@@ -172,27 +174,3 @@ def _usage(error: click.UsageError) -> str:
             lines[0] += f" (It comes from {source}.)" if source else ""
         lines.append(f"See `{error.ctx.command_path} --help`.")
     return "\n".join(lines)
-
-
-def _unexpected(error: Exception, *, with_traceback: bool) -> str:
-    """One line on a bug: its kind and its place, not its text, which may quote what it was given."""
-    import traceback
-    from pathlib import Path
-
-    package = Path(__file__).parent
-    places = [
-        f"{Path(frame.f_code.co_filename).relative_to(package.parent)}:{line}"
-        for frame, line in traceback.walk_tb(error.__traceback__)
-        if package in Path(frame.f_code.co_filename).parents
-    ]
-    where = f" at {places[-1]}" if places else ""
-    line = f"unexpected {type(error).__name__}{where}. This is a bug in sipbatch {__version__}"
-    if not with_traceback:
-        return (
-            f"{line}: please report it where you got sipbatch from, with this line and what "
-            "the same command prints with --debug."
-        )
-    from batch.bland.credentials import redact
-
-    trace = "".join(traceback.format_exception(error)).rstrip()
-    return f"{line}: please report it where you got sipbatch from.\n{redact(trace)}"

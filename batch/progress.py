@@ -66,6 +66,8 @@ class Pace:
     `now` is a monotonic clock in seconds; the rate is that of the last `window_s` seconds without a pause.
     """
 
+    _GRAIN_S = 0.1
+
     def __init__(self, *, now: Clock = time.monotonic, window_s: float = 20.0) -> None:
         self._now = now
         self._window_s = window_s
@@ -80,6 +82,8 @@ class Pace:
         if self._last_s is not None and not self._was_waiting:
             self._active_s += now - self._last_s
         self._last_s, self._was_waiting = now, waiting
+        if len(self._marks) > 1 and self._active_s - self._marks[-2][0] < self._GRAIN_S:
+            self._marks.pop()  # a fast run commits hundreds of times a second
         self._marks.append((self._active_s, ended))
         while len(self._marks) > 2 and self._marks[1][0] <= self._active_s - self._window_s:
             self._marks.popleft()
@@ -117,7 +121,7 @@ class _Paced(ABC):
 
     def update(self, counts: Counts, rate_per_s: float, note: str, *, wait_s: float = 0.0) -> None:
         """See `Progress`."""
-        self._pace.told(counts.requests - counts.left, waiting=bool(note))
+        self._pace.told(counts.requests - counts.left, waiting=wait_s > 0)
         self._last = (counts, rate_per_s, note, wait_s)
         now = self._now()
         since = self._interval_s if self._shown_at_s is None else now - self._shown_at_s
@@ -137,10 +141,10 @@ class _Paced(ABC):
         counts, self._allowed_per_s, note, wait_s = self._last
         eta_s = self._pace.eta_s(counts.left, allowed_per_s=self._allowed_per_s, wait_s=wait_s)
         with suppress(OSError, ValueError):  # ValueError: the stream was closed
-            self._show(counts, eta_s, note)
+            self._show(counts, eta_s, note, wait_s)
 
     @abstractmethod
-    def _show(self, counts: Counts, eta_s: float | None, note: str) -> None:
+    def _show(self, counts: Counts, eta_s: float | None, note: str, wait_s: float) -> None:
         """Show this, now."""
 
 
@@ -152,7 +156,7 @@ class TqdmProgress(_Paced):
         self._stream = stream
         self._bar: tqdm[Any] | None = None
 
-    def _show(self, counts: Counts, eta_s: float | None, note: str) -> None:
+    def _show(self, counts: Counts, eta_s: float | None, note: str, wait_s: float) -> None:
         from tqdm import tqdm
 
         bar = self._bar
@@ -167,7 +171,7 @@ class TqdmProgress(_Paced):
             )
         bar.total = counts.requests
         bar.n = counts.requests - counts.left
-        bar.set_postfix_str(_line(counts, self._pace.rate_per_s, eta_s, note), refresh=True)
+        bar.set_postfix_str(_line(counts, self._pace.rate_per_s, eta_s, note, wait_s), refresh=True)
 
     def close(self) -> None:
         """See `Progress`."""
@@ -185,9 +189,9 @@ class LineProgress(_Paced):
         super().__init__(now=now, interval_s=interval_s)
         self._stream = stream
 
-    def _show(self, counts: Counts, eta_s: float | None, note: str) -> None:
+    def _show(self, counts: Counts, eta_s: float | None, note: str, wait_s: float) -> None:
         ended = counts.requests - counts.left
-        line = _line(counts, self._pace.rate_per_s, eta_s, note)
+        line = _line(counts, self._pace.rate_per_s, eta_s, note, wait_s)
         self._stream.write(f"{ended} of {counts.requests} done: {line}\n")
         self._stream.flush()
 
@@ -207,7 +211,7 @@ class JsonProgress(_Paced):
         self._stream = stream
         self._wall = wall
 
-    def _show(self, counts: Counts, eta_s: float | None, note: str) -> None:
+    def _show(self, counts: Counts, eta_s: float | None, note: str, wait_s: float) -> None:
         event = {
             "event": "progress",
             "at": datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="milliseconds"),
@@ -217,7 +221,8 @@ class JsonProgress(_Paced):
             "rate_per_s": round(self._pace.rate_per_s, 3),
             "allowed_per_s": round(self._allowed_per_s, 3),
             "eta_s": None if eta_s is None else round(eta_s, 1),
-            "note": note,
+            "waiting_for": note,
+            "wait_s": round(wait_s, 1),
         }
         self._stream.write(json.dumps(event) + "\n")
         self._stream.flush()
@@ -233,12 +238,12 @@ def duration_text(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def _line(counts: Counts, rate_per_s: float, eta_s: float | None, note: str) -> str:
+def _line(counts: Counts, rate_per_s: float, eta_s: float | None, note: str, wait_s: float) -> str:
     parts = [f"{counts.of(state)} {state.value}" for state in SHOWN if counts.of(state)]
     if counts.left:
         parts.append(f"{rate_per_s:.1f}/s")
         if eta_s is not None:
             parts.append(f"{duration_text(eta_s)} left")
     if note:
-        parts.append(note)
+        parts.append(f"waiting {duration_text(wait_s)}: {note}" if wait_s >= 1 else note)
     return ", ".join(parts) or "starting"

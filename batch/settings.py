@@ -1,4 +1,4 @@
-"""Settings: what an option falls back to. Option, then environment, then `sipbatch.toml`, then default.
+"""Settings: what an option falls back to: the environment, then `sipbatch.toml`, then its default.
 
 Click does the falling back. This module gives each option that is a setting its environment variable,
 and reads the settings file into click's default map. What is decided anew each time (`--yes`,
@@ -21,6 +21,9 @@ from batch.errors import UsageError
 #: Read from the current folder when `--config` names no other file.
 DEFAULT_FILE = Path("sipbatch.toml")
 ENVIRONMENT_PREFIX = "SIPBATCH_"
+
+#: Read for the API's address, which is of the environment and stronger than the settings file.
+DOTENV = Path(".env")
 
 
 class Kind(Enum):
@@ -52,6 +55,13 @@ SETTINGS: dict[str, Kind] = {
     "numbers": Kind.TEXT,
     "strict": Kind.FLAG,
     "block_limit": Kind.NUMBER,
+    "request_limit": Kind.NUMBER,
+    "max_unpacked_mb": Kind.NUMBER,
+    "max_ratio": Kind.NUMBER,
+    "max_entries": Kind.NUMBER,
+    "max_cell_chars": Kind.NUMBER,
+    "max_columns": Kind.NUMBER,
+    "max_cells": Kind.NUMBER,
     "encoding": Kind.TEXT,
     "delimiter": Kind.TEXT,
     "worksheet": Kind.TEXT,
@@ -173,17 +183,28 @@ def _options(command: click.Command) -> list[click.Option]:
 
 def _read_into_context(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     check_environment(os.environ)
-    if path is None:
-        if not DEFAULT_FILE.exists():
-            return
+    settings: dict[str, object] = {}
+    if path is None and DEFAULT_FILE.exists():
         path = DEFAULT_FILE
-    settings = read_settings(path)
-    ctx.meta[META_FILE] = path
+    if path is not None:
+        settings = read_settings(path)
+        ctx.meta[META_FILE] = path
+    if base_url := _base_url_in_dotenv():
+        settings["base_url"] = base_url
     ctx.default_map = {
         option.name: settings[name]
         for option in _options(ctx.command)
         if option.name is not None and (name := setting_name(option)) in settings
     }
+
+
+def _base_url_in_dotenv() -> str | None:
+    """The address that stands beside the key in a `.env`: a key goes nowhere else than it was meant to."""
+    if not DOTENV.exists():
+        return None
+    from dotenv import dotenv_values
+
+    return dotenv_values(DOTENV, interpolate=False).get(ALSO_READ["base_url"][0])
 
 
 def _known(path: Path, key: str) -> str:

@@ -9,19 +9,18 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
-from batch.errors import JournalError, LockedError, ReportError, UsageError
+from batch.errors import JournalError, LockedError, UsageError
 from batch.states import RunState
 
 if TYPE_CHECKING:
-    from batch.journal import RunRecord
+    from batch.journal import Journal, RunRecord
     from batch.sqlite_journal import SqliteJournal
-    from batch.sqlite_reader import SqliteReader
 
 DEFAULT_WORKSPACE = Path("sipbatch-runs")
 
@@ -126,8 +125,16 @@ class Workspace:
                     time.sleep(LOCK_RETRY_S)
             else:
                 return
-        holder = self._written_holder()
-        raise LockedError(
+        raise self._held_by(self._written_holder())
+
+    def check_free(self) -> None:
+        """`LockedError`, as `lock` raises it, if another process has it now; makes and takes nothing."""
+        holder = self.holder()
+        if holder is not None:
+            raise self._held_by(holder)
+
+    def _held_by(self, holder: Holder | None) -> LockedError:
+        return LockedError(
             f"{self.path}: another run holds this workspace: {holder or 'it does not say who'}. "
             f"Wait until it ends, or use another --workspace. `sipbatch status --workspace {self.path}` "
             "shows where it stands."
@@ -162,7 +169,7 @@ class Workspace:
 
         return SqliteJournal(self.journal_path)
 
-    def reader(self) -> SqliteReader:
+    def reader(self) -> Journal:
         """The journal to read only, also while a run is going; `UsageError` if there is none."""
         from batch.sqlite_reader import SqliteReader
 
@@ -171,19 +178,16 @@ class Workspace:
                 f"{self.path}: there are no runs here. `sipbatch run SHEET` makes the first one; "
                 "--workspace names another folder."
             )
-        return SqliteReader(self.journal_path)
+        return cast("Journal", SqliteReader(self.journal_path))  # the reading half, for those who only read
+
+    def records(self) -> list[RunRecord]:
+        """All runs, oldest first; `UsageError` if there is no journal."""
+        with closing(self.reader()) as reader:
+            return reader.runs()
 
     def run_folder(self, run_id: str) -> Path:
-        """The folder of a run's report, made if there is none; `ReportError` if that cannot be."""
-        folder = self.path / run_id
-        try:
-            _make_private(folder)
-        except OSError as error:
-            raise ReportError(
-                f"{folder}: the report cannot be written: {error.strerror}. The journal is intact: "
-                f"`sipbatch report {run_id}` writes the report later."
-            ) from None
-        return folder
+        """Where a run's report is, or will be; the report makes it, for its owner alone."""
+        return self.path / run_id
 
 
 def find_run(

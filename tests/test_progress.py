@@ -98,7 +98,7 @@ def test_line_counts_every_state_and_says_what_is_waited_for() -> None:
     )
     last = stream.getvalue().splitlines()[-1]
     assert last.startswith("18 of 100 done: 11 succeeded, 2 failed, 1 unknown, 3 retrying, 4 skipped, ")
-    assert last.endswith("left, the API said 429")
+    assert last.endswith("left, waiting 7 s: the API said 429")
 
 
 def test_json_is_one_event_a_line() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from batch.errors import JournalError, LockedError, ReportError, UsageError
+from batch.errors import JournalError, LockedError, UsageError
 from batch.journal import RunRecord
 from batch.states import RunState
 from batch.workspace import Workspace, find_run
@@ -73,11 +73,12 @@ def mode(path: Path) -> int:
 
 
 def test_only_the_owner_can_read_it(tmp_path: Path) -> None:
-    """Folders are 0700 and files 0600: payloads may hold what others must not see."""
+    """The folder is 0700 and its files 0600: payloads may hold what others must not see."""
     workspace = Workspace(tmp_path / "a" / "ws")
     with workspace.lock("run"):
-        folder = workspace.run_folder("r1")
-        assert (mode(workspace.path), mode(folder), mode(workspace.lock_path)) == (0o700, 0o700, 0o600)
+        workspace.journal().close()
+        modes = [mode(path) for path in (workspace.path, workspace.lock_path, workspace.journal_path)]
+    assert modes == [0o700, 0o600, 0o600]
 
 
 def test_folder_of_the_operator_keeps_its_rights(tmp_path: Path) -> None:
@@ -136,13 +137,6 @@ def test_file_in_the_way_is_named(tmp_path: Path) -> None:
     path.write_text("", encoding="utf-8")
     with pytest.raises(JournalError, match="this is a file"):
         Workspace(path).lock("run")
-
-
-def test_run_folder_that_cannot_be_made_is_the_reports_trouble(tmp_path: Path) -> None:
-    """The journal is intact, and the message says how to have the report later."""
-    (tmp_path / "r1").write_text("", encoding="utf-8")
-    with pytest.raises(ReportError, match="`sipbatch report r1`"):
-        Workspace(tmp_path).run_folder("r1")
 
 
 def test_reader_of_an_empty_workspace_says_what_to_do(tmp_path: Path) -> None:

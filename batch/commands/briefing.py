@@ -1,0 +1,64 @@
+"""What is said of a plan before it is sent: what is in it, what is wrong with it, and the question."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from batch.lines import printable
+from batch.plan_text import duration_text
+from batch.planning import counts, expected_duration_s
+
+if TYPE_CHECKING:
+    from batch.destinations import Destination
+    from batch.plans import Plan
+    from batch.rollout import Sending
+
+
+def brief(plan: Plan) -> str:
+    """The plan in a few lines: its sheets, its requests by template and direction, its warnings."""
+    return "\n".join(printable(line) for line in _lines(plan))
+
+
+def rejects(plan: Plan) -> str:
+    """Every problem of every rejected row, a line each: `numbers.csv:7 phone_number: ...`."""
+    lines = []
+    for reject in plan.rejects:
+        place = plan.place(reject.sheet_id, reject.row)
+        for problem in reject.problems:
+            where = f"{place} {problem.column}" if problem.column else place
+            lines.append(printable(f"{where}: {problem.message}"))
+    return "\n".join(lines)
+
+
+def question(plan: Plan, destination: Destination, sending: Sending) -> str:
+    """What is asked before the first send: how much, where to, how fast, how long."""
+    requests = _many(plan.to_send_count, "request")
+    return f"Send {requests} to {destination.in_words} {pace(plan.to_send_count, sending)}?"
+
+
+def pace(count: int, sending: Sending) -> str:
+    """`at 20/s, which takes about 3 min`."""
+    takes = duration_text(expected_duration_s(count, sending.run_options().rates))
+    return f"at {sending.rate}, which takes about {takes}"
+
+
+def _lines(plan: Plan) -> Iterator[str]:
+    rejected = Counter(reject.sheet_id for reject in plan.rejects)
+    for sheet_id, sheet in enumerate(plan.sheets):
+        parts = [_many(sheet.row_count, "row"), _many(int((plan.sheet_ids == sheet_id).sum()), "request")]
+        if rejected[sheet_id]:
+            parts.append(f"{_many(rejected[sheet_id], 'row')} rejected")
+        yield f"{sheet.name}: {', '.join(parts)}"
+    for tallied in counts(plan):
+        skipped = f", {tallied.skipped:,} of them skipped as duplicates" if tallied.skipped else ""
+        yield f"  {tallied.template} {tallied.direction}: {tallied.requests:,}{skipped}"
+    for warned in plan.warnings:
+        place = plan.place(warned.sheet_id, warned.row)
+        column = f" {warned.column}" if warned.column else ""
+        yield f"warning: {warned.message} ({_many(warned.count, 'row')}, such as {place}{column})"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,93 @@
+"""`sipbatch resume`: go on with a run from the journal alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batch.commands.run_options import (
+    Given,
+    command_line,
+    key_file_option,
+    sending_options,
+    workspace_option,
+)
+from batch.commands.talk import LogFormat, Talk, talk_options
+from batch.errors import UsageError
+from batch.states import RunState
+from batch.workspace import UNFINISHED, Workspace, find_run
+
+if TYPE_CHECKING:
+    from batch.journal import RunRecord
+
+EPILOG = """Exit codes are those of `sipbatch run`. Examples:
+
+\b
+  sipbatch resume
+  sipbatch resume 20260728-101500-3 --rate 10/s
+"""
+
+
+@click.command(name="resume", epilog=EPILOG)
+@click.argument("run", required=False, metavar="[RUN]")
+@sending_options
+@key_file_option
+@workspace_option
+@talk_options
+@click.option("--yes", is_flag=True, hidden=True, help="Taken for the sake of scripts; resume asks nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the run's summary as JSON.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    *,
+    run: str | None,
+    key_file: Path | None,
+    workspace: Path,
+    quiet: bool,
+    log_format: LogFormat,
+    as_json: bool,
+    **params: Any,
+) -> int:
+    """Go on with a run that was interrupted, halted or killed: the newest one, or RUN.
+
+    What is left is sent as it was pinned when the run was planned: neither sheet nor template is read again.
+    It goes on at the rate it had, unless you give another. Nothing is asked.
+    """
+    from batch.commands.conclusion import conclude
+    from batch.commands.origins import changed_since
+    from batch.destinations import SANDBOX, pinned_destination
+    from batch.rollout import Rollout, Sending, check_reachable
+
+    talk = Talk(log_format, quiet)
+    place = Workspace(workspace)
+    _find(place.records(), run)  # before anything is made or taken: there may be no run at all
+    with Rollout(place, "resume") as rollout:
+        found = _find(rollout.journal.runs(), run)
+        if found.state is RunState.COMPLETED:
+            raise UsageError(
+                f"Run {found.id} is completed: nothing is left to send. "
+                f"`{command_line(place, 'retry', found.id)}` sends again what failed or is unknown."
+            )
+        destination = pinned_destination(found.options, found.target, key_file=key_file)
+        sending = Given(params).sending_over(ctx, Sending.from_pinned(found.options))
+        left = rollout.journal.counts(found.id).left
+        talk.say(
+            f"Run {found.id}: going on with {left:,} requests to {destination.in_words} at {sending.rate}.",
+            event="run",
+            run=found.id,
+            folder=str(place.path / found.id),
+        )
+        for line in changed_since(found):
+            talk.say(line, event="changed")
+        if destination.name == SANDBOX:
+            talk.say("The sandbox is a new one: it remembers nothing of what the run sent before.")
+        check_reachable(destination)
+        finished = rollout.send(found.id, destination, sending, progress=talk.progress(), say=talk.say)
+        return conclude(talk, rollout, finished, as_json=as_json)
+
+
+def _find(runs: list[RunRecord], wanted: str | None) -> RunRecord:
+    return find_run(runs, wanted, fits=lambda run: run.state in UNFINISHED, fitting="that can be resumed")

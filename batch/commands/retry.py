@@ -1,0 +1,135 @@
+"""`sipbatch retry`: send again what ended failed or unknown, as a run of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batch.commands.run_options import Given, key_file_option, sending_options, workspace_option
+from batch.commands.talk import LogFormat, Talk, confirm, require_terminal, talk_options
+from batch.errors import UsageError
+from batch.lines import printable
+from batch.states import RequestState
+from batch.workspace import Workspace, find_run
+
+if TYPE_CHECKING:
+    from batch.journal import Journal, Pick, RunRecord
+
+EPILOG = """Exit codes are those of `sipbatch run`. Examples:
+
+\b
+  sipbatch retry
+  sipbatch retry 20260728-101500-3 --error-code INTERNAL_SERVER_ERROR --yes
+"""
+
+STATES = frozenset({RequestState.FAILED, RequestState.UNKNOWN})
+
+
+@click.command(name="retry", epilog=EPILOG)
+@click.argument("run", required=False, metavar="[RUN]")
+@click.option("--error-code", metavar="CODE", help="Only what ended with this error code.")
+@click.option("--template", metavar="NAME", help="Only the requests of this template.")
+@click.option("--yes", is_flag=True, help="Do not ask; needed where there is no terminal.")
+@sending_options
+@key_file_option
+@workspace_option
+@talk_options
+@click.option("--json", "as_json", is_flag=True, help="Print the new run's summary as JSON.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    *,
+    run: str | None,
+    error_code: str | None,
+    template: str | None,
+    yes: bool,
+    key_file: Path | None,
+    workspace: Path,
+    quiet: bool,
+    log_format: LogFormat,
+    as_json: bool,
+    **params: Any,
+) -> int:
+    """Send again the requests of a run that ended failed or unknown: of the newest that has any, or of RUN.
+
+    They become a run of their own, with the payloads that were sent before. What was refused for its content
+    is refused again: mend the template or the sheet, and use `sipbatch run results.csv` for those.
+    """
+    from batch.commands.briefing import pace
+    from batch.commands.conclusion import conclude
+    from batch.destinations import pinned_destination
+    from batch.journal import Pick
+    from batch.rollout import Rollout, Sending, check_reachable
+
+    if not yes:
+        require_terminal()
+    talk = Talk(log_format, quiet)
+    place = Workspace(workspace)
+    place.records()  # before anything is made or taken: there may be no run at all
+    with Rollout(place, "retry") as rollout:
+        journal = rollout.journal
+        parent = find_run(
+            journal.runs(),
+            run,
+            fits=lambda one: _missed(journal, one) > 0,
+            fitting="with requests that failed or are unknown",
+        )
+        pick = Pick(STATES, error_code, template)
+        count = _picked(journal, parent, pick)
+        if not count:
+            talk.say(f"Run {parent.id}: nothing failed and nothing is unknown, so there is nothing to retry.")
+            return 0
+        destination = pinned_destination(parent.options, parent.target, key_file=key_file)
+        sending = Given(params).sending_over(ctx, Sending.from_pinned(parent.options))
+        what = f"{count:,} request{'' if count == 1 else 's'} of run {parent.id}"
+        where = f"{destination.in_words} {pace(count, sending)}"
+        if not yes:
+            confirm(f"Send {what} again to {where}?")
+        check_reachable(destination)
+        run_id = rollout.derive(parent, pick, destination, sending)
+        talk.say(
+            f"Run {run_id}: sending {what} again to {where}.",
+            event="run",
+            run=run_id,
+            folder=str(place.path / run_id),
+        )
+        finished = rollout.send(run_id, destination, sending, progress=talk.progress(), say=talk.say)
+        return conclude(talk, rollout, finished, as_json=as_json)
+
+
+def _missed(journal: Journal, run: RunRecord) -> int:
+    counts = journal.counts(run.id)
+    return counts.failed + counts.unknown
+
+
+def _picked(journal: Journal, run: RunRecord, pick: Pick) -> int:
+    """How many requests are picked; `UsageError` if the code or the template picks none of them."""
+    codes: Counter[str] = Counter()
+    templates: Counter[str] = Counter()
+    count = 0
+    if not _missed(journal, run):
+        return 0
+    for result in journal.results(run.id):
+        if result.state in pick.states:
+            codes[result.error_code] += 1
+            templates[result.template] += 1
+            count += pick.error_code in (None, result.error_code) and pick.template in (None, result.template)
+    if not count:
+        raise UsageError(
+            f"Run {run.id} has nothing that failed or is unknown with "
+            f"{_asked(pick)}. There are: error codes {_told(codes)}; templates {_told(templates)}."
+        )
+    return count
+
+
+def _asked(pick: Pick) -> str:
+    parts = [("error code", pick.error_code), ("template", pick.template)]
+    return " and ".join(f'{word} "{value}"' for word, value in parts if value is not None)
+
+
+def _told(counter: Counter[str]) -> str:
+    return ", ".join(f"{printable(name) or '(none)'} ({count:,})" for name, count in counter.most_common(8))

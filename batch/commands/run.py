@@ -1,0 +1,114 @@
+"""`sipbatch run`: plan, ask, send, report."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batch.commands.run_options import (
+    Given,
+    destination_options,
+    sending_options,
+    workspace_option,
+)
+from batch.commands.sheet_options import SheetArguments, sheet_options
+from batch.commands.talk import LogFormat, Talk, confirm, require_terminal, talk_options
+from batch.errors import PlanChangedError, RejectedError
+from batch.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EPILOG = """Exit codes: 0 all succeeded; 3 some failed, were rejected or are unknown; 4 stopped for safety; 65
+rows were rejected, and nothing was sent; 74 the journal or report cannot be written; 75 try later; 77 no key,
+or refused; 130 and 143 interrupted. After 4, 75, 77, 130 and 143 `sipbatch resume` goes on. Examples:
+
+\b
+  sipbatch run numbers.csv --sandbox
+  sipbatch run numbers.csv --rate 20/s --canary 10 --max-failures 2%
+  sipbatch run results.csv --where result_state=failed --yes
+"""
+
+
+@click.command(name="run", epilog=EPILOG)
+@sheet_options
+@click.option("--yes", is_flag=True, help="Do not ask; needed where there is no terminal.")
+@click.option("--skip-rejects", is_flag=True, help="Send the others although rows were rejected.")
+@click.option("--plan-digest", metavar="SHA", help="Send only if this is still the plan that was reviewed.")
+@sending_options
+@destination_options
+@workspace_option
+@talk_options
+@click.option("--json", "as_json", is_flag=True, help="Print the run's summary as JSON.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    *,
+    given: SheetArguments,
+    yes: bool,
+    skip_rejects: bool,
+    plan_digest: str | None,
+    workspace: Path,
+    quiet: bool,
+    log_format: LogFormat,
+    as_json: bool,
+    **params: Any,
+) -> int:
+    """Send the requests of one or several sheets, and report on every row.
+
+    SHEET is a CSV, a workbook, or - for standard input; several make one plan. It is planned in full before
+    anything is sent; then you are asked. If any row is rejected, all are listed and nothing is sent. Whatever
+    ends the run, its journal and report say where every request stands, and `sipbatch resume` goes on.
+    """
+    from batch.commands.briefing import brief, pace, question, rejects
+    from batch.commands.conclusion import conclude
+    from batch.commands.origins import origins
+    from batch.rollout import Rollout, check_reachable
+
+    if not yes:
+        require_terminal()
+    talk = Talk(log_format, quiet)
+    options = Given(params)
+    sending = options.sending()
+    sending.run_options()  # a rate that is not understood is told before a large sheet is read
+    destination = options.destination(ctx)
+    place = Workspace(workspace)
+    place.check_free()
+
+    plan = given.plan()
+    talk.say(
+        brief(plan), event="plan", digest=plan.digest, to_send=plan.to_send_count, rejected=len(plan.rejects)
+    )
+    if plan.rejects:
+        talk.insist(rejects(plan), event="rejects")
+    if plan_digest is not None and plan_digest != plan.digest:
+        raise PlanChangedError(
+            f"This is not the plan that was reviewed: its digest is {plan.digest}, not {plan_digest}. "
+            "A sheet, a template or an option differs. Nothing was sent: review it again with "
+            "`sipbatch plan`."
+        )
+    if plan.rejects and not skip_rejects:
+        rejected = "1 row was" if len(plan.rejects) == 1 else f"{len(plan.rejects):,} rows were"
+        mend = shlex.join(["sipbatch", "plan", *map(str, given.paths), "--rejects", "mend.csv"])
+        raise RejectedError(
+            f"{rejected} rejected, so nothing was sent. Mend the sheet (`{mend}` writes just those rows), "
+            "or send the others with --skip-rejects."
+        )
+    if plan.to_send_count:
+        check_reachable(destination)
+    if plan.to_send_count and not yes:
+        confirm(question(plan, destination, sending))
+
+    with Rollout(place, "run") as rollout:
+        run_id = rollout.pin(plan, destination, sending, also=origins(given.templates))
+        talk.say(
+            f"Run {run_id}: sending to {destination.in_words} {pace(plan.to_send_count, sending)}.",
+            event="run",
+            run=run_id,
+            folder=str(place.path / run_id),
+        )
+        finished = rollout.send(run_id, destination, sending, progress=talk.progress(), say=talk.say)
+        return conclude(talk, rollout, finished, as_json=as_json)

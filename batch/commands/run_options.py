@@ -1,0 +1,228 @@
+"""The options of the commands that send: how fast and how carefully, where to, and how much is said."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from batch.errors import UsageError
+from batch.workspace import DEFAULT_WORKSPACE, Workspace
+
+if TYPE_CHECKING:
+    from batch.destinations import Destination
+    from batch.rollout import Sending
+
+R = TypeVar("R")
+
+_SENDING = (
+    click.option(
+        "--rate",
+        metavar="N/s",
+        help="How fast: 20/s, 600/m, or several at once, as 20/s,600/m.  [default: 5/s]",
+    ),
+    click.option(
+        "--concurrency",
+        type=click.IntRange(1, 1024),
+        metavar="N",
+        help="The most requests in flight.  [default: what the rate needs]",
+    ),
+    click.option(
+        "--max-attempts",
+        type=click.IntRange(1, 100),
+        metavar="N",
+        help="The most attempts for one request.  [default: 5]",
+    ),
+    click.option(
+        "--deadline",
+        "deadline_s",
+        type=click.FloatRange(min=0, min_open=True, max=3600),
+        metavar="SECONDS",
+        help="The longest that one attempt may take.  [default: 30]",
+    ),
+    click.option(
+        "--max-failures",
+        metavar="N|N%",
+        help="Stop once more than N requests have failed, or N% of those that ended.",
+    ),
+    click.option(
+        "--canary",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Send N requests first, and the others only if all of those succeed.",
+    ),
+)
+
+_DESTINATION = (
+    click.option(
+        "--base-url",
+        default="https://api.bland.ai",
+        show_default=True,
+        metavar="URL",
+        help="The API's address.",
+    ),
+    click.option(
+        "--auth-scheme",
+        type=click.Choice(["bearer", "raw"]),
+        default="bearer",
+        show_default=True,
+        help="How the key is sent: as a bearer token, or bare.",
+    ),
+    click.option(
+        "--sandbox", is_flag=True, help="Start the embedded API and send to it: nothing real is changed."
+    ),
+    click.option("--sandbox-limit", metavar="N/s", help="The sandbox' own rate limit."),
+    click.option(
+        "--sandbox-fault",
+        "sandbox_faults",
+        multiple=True,
+        metavar="FAULT=SHARE",
+        help="A fault and how often, as 503=0.02. Repeatable; `sipbatch sandbox --help` lists them.",
+    ),
+    click.option("--sandbox-latency", metavar="TIME", help="How long the sandbox takes: 50ms, 20ms..80ms."),
+    click.option(
+        "--sandbox-seed", type=int, metavar="N", help="The seed of the sandbox' faults and latency."
+    ),
+    click.option(
+        "--sandbox-record",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Where the sandbox writes what it receives, and reads what it has applied.",
+    ),
+)
+
+_KEY_FILE = click.option(
+    "--key-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The file with the API key, readable by its owner alone.  [default: BLAND_API_KEY, or a .env]",
+)
+
+_WORKSPACE = click.option(
+    "--workspace",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_WORKSPACE,
+    show_default=True,
+    metavar="DIR",
+    help="The folder that holds the journal and the reports.",
+)
+
+
+def sending_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command the options on pace and care."""
+    return _decorated(function, _SENDING)
+
+
+def destination_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command the options on where to send and with which key."""
+    return _decorated(function, (*_DESTINATION, _KEY_FILE))
+
+
+def key_file_option(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command `--key-file`."""
+    return _decorated(function, (_KEY_FILE,))
+
+
+def workspace_option(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command `--workspace`."""
+    return _decorated(function, (_WORKSPACE,))
+
+
+def _decorated(function: Callable[..., R], options: tuple[Callable[..., Any], ...]) -> Callable[..., R]:
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The values of a command's parameters, those of these options among them."""
+
+    params: Mapping[str, Any]
+
+    def sending(self) -> Sending:
+        """How to send by what was given; what was not is the default."""
+        from batch.rollout import Sending
+
+        return Sending().changed(**self._of(_SENDING_NAMES))
+
+    def sending_over(self, ctx: click.Context, pinned: Sending) -> Sending:
+        """How to go on with a run: as it was pinned, but for what stands on the command line.
+
+        What the environment and the settings file say was in force when it was pinned, or came later:
+        neither is what the operator asked of this run.
+        """
+        typed = {
+            name: value
+            for name, value in self._of(_SENDING_NAMES).items()
+            if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        }
+        return pinned.changed(**typed)
+
+    def destination(self, ctx: click.Context) -> Destination:
+        """Where to send; `UsageError` if options contradict each other, `CredentialsError` without a key."""
+        from batch.destinations import EmbeddedSandbox, live
+
+        sandbox = self._sandbox()
+        if not self.params["sandbox"]:
+            if sandbox:
+                raise UsageError(f"--sandbox-{next(iter(sandbox))} has a meaning only with --sandbox.")
+            return live(
+                self.params["base_url"],
+                key_file=self.params["key_file"],
+                auth_scheme=self.params["auth_scheme"],
+            )
+        if ctx.get_parameter_source("base_url") is ParameterSource.COMMANDLINE:
+            raise UsageError("--sandbox and --base-url name two different places: leave one out.")
+        destination = EmbeddedSandbox(sandbox)
+        destination.check()
+        return destination
+
+    def _of(self, names: tuple[str, ...]) -> dict[str, Any]:
+        return {name: self.params[name] for name in names}
+
+    def _sandbox(self) -> dict[str, object]:
+        given: dict[str, object] = {
+            "limit": self.params["sandbox_limit"],
+            "latency": self.params["sandbox_latency"],
+            "seed": self.params["sandbox_seed"],
+            "faults": _faults(self.params["sandbox_faults"]) or None,
+            "record": None
+            if self.params["sandbox_record"] is None
+            else str(self.params["sandbox_record"].absolute()),
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+_SENDING_NAMES = ("rate", "concurrency", "max_attempts", "deadline_s", "max_failures", "canary")
+
+
+def _faults(texts: tuple[str, ...]) -> dict[str, float]:
+    faults: dict[str, float] = {}
+    for text in texts:
+        name, _, share = text.rpartition("=")
+        try:
+            faults[name] = float(share.removesuffix("%")) / (100 if share.endswith("%") else 1)
+        except ValueError:
+            name = ""
+        if not name:
+            raise UsageError(
+                f'--sandbox-fault "{text}" is not understood: write a fault, =, and how often, '
+                "such as 503=0.02."
+            )
+    return faults
+
+
+def command_line(workspace: Workspace, *words: str) -> str:
+    """A `sipbatch` command as the operator can type it here."""
+    return shlex.join(["sipbatch", *words, *workspace_words(workspace)])
+
+
+def workspace_words(workspace: Workspace) -> tuple[str, ...]:
+    """The option by which a command finds this workspace, if it needs one."""
+    return () if workspace.path == DEFAULT_WORKSPACE else ("--workspace", str(workspace.path))

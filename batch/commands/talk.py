@@ -1,0 +1,86 @@
+"""What a command says: data to stdout; talk and progress to stderr, as text or as one JSON event a line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, TypeVar
+
+import click
+
+from batch.errors import UsageError
+from batch.progress import JsonProgress, LineProgress, Progress, Silent, TqdmProgress
+
+R = TypeVar("R")
+
+LogFormat = Literal["text", "json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """How much is said on stderr, and in which form. Whoever stops reading it stops nothing."""
+
+    log_format: LogFormat = "text"
+    is_quiet: bool = False
+
+    def say(self, text: str, *, event: str = "message", **detail: object) -> None:
+        """Say something that nobody needs who asked for quiet; `detail` is for the JSON event alone."""
+        if not self.is_quiet:
+            self.insist(text, event=event, **detail)
+
+    def insist(self, text: str, *, event: str = "message", **detail: object) -> None:
+        """Say something also to those who asked for quiet: why not everything is well."""
+        if self.log_format == "json":
+            at = datetime.now(UTC).isoformat(timespec="milliseconds")
+            text = json.dumps({"event": event, "at": at, "text": text, **detail})
+        with suppress(OSError):
+            click.echo(text, err=True)
+
+    def progress(self) -> Progress:
+        """What shows a run as it goes: a bar on a terminal, else lines or events."""
+        if self.is_quiet:
+            return Silent()
+        if self.log_format == "json":
+            return JsonProgress(sys.stderr)
+        return TqdmProgress(sys.stderr) if sys.stderr.isatty() else LineProgress(sys.stderr)
+
+
+def deliver(data: str) -> None:
+    """Write data to stdout. If nobody reads it any more, what was done still decides the exit code."""
+    try:
+        click.echo(data)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still buffered goes nowhere, or Python would complain of it at exit.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def require_terminal() -> None:
+    """`UsageError` if there is nobody to ask; told before a large sheet is read."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("There is no terminal to ask on: say --yes to send without being asked.")
+
+
+def confirm(question: str) -> None:
+    """Ask on the terminal; anything but yes ends the command, with nothing sent."""
+    if not click.confirm(question, err=True):
+        raise click.Abort
+
+
+def talk_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command `--quiet` and `--log-format`, which it takes as they are."""
+    function = click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="How talk and progress are written to stderr: as text, or as one JSON event a line.",
+    )(function)
+    return click.option("--quiet", is_flag=True, help="Say nothing on stderr but what is wrong.")(function)

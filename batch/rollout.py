@@ -1,0 +1,303 @@
+"""A run from its plan to its report: what the commands and the callers of the library share.
+
+    with Rollout.open(Workspace(path), "run") as rollout:
+        run_id = rollout.pin(plan, destination, sending)
+        finished = rollout.send(run_id, destination, sending)
+
+The workspace is held from `open` to the end of the block. Everything between plan and report meets in the
+journal, so that what goes on after a crash is no different from what goes on after the plan.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import anyio
+import anyio.abc
+
+from batch.errors import BatchError, ReportError
+from batch.journal import Counts, Journal, NewRun, Pick, RunRecord
+from batch.progress import Progress, Silent
+from batch.runner import Controls, Ending, RunOptions, run
+from batch.states import StopReason
+from batch.version import __version__
+from batch.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from batch.destinations import Destination
+    from batch.plans import Plan
+    from batch.reporting import ReportFiles
+
+_T = TypeVar("_T")
+
+DEFAULT_RATE = "5/s"
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """How a run is sent: what the operator may choose, as it is pinned in the journal.
+
+    `rate` is as people write it (`20/s`, `600/m`, several with commas). `concurrency` None is what the rate
+    needs; `deadline_s` bounds each request. `max_failures` is `200` or `5%`; `canary` is how many requests
+    must succeed before the others are sent.
+    """
+
+    rate: str = DEFAULT_RATE
+    concurrency: int | None = None
+    max_attempts: int = 5
+    deadline_s: float = 30.0
+    max_failures: str | None = None
+    canary: int | None = None
+
+    def run_options(self) -> RunOptions:
+        """The same for the engine; `UsageError` if the rate or the limit is not understood."""
+        from batch.breaker import FailureLimit
+        from batch.pacer import parse_rates
+        from batch.retrying import RetryPolicy
+
+        return RunOptions(
+            rates=parse_rates(self.rate),
+            concurrency=self.concurrency,
+            retry=RetryPolicy(max_attempts=self.max_attempts),
+            canary=self.canary,
+            deadline_s=self.deadline_s,
+            max_failures=None if self.max_failures is None else FailureLimit.parse(self.max_failures),
+        )
+
+    def pinned(self) -> dict[str, object]:
+        """As JSON values, for the journal."""
+        return asdict(self)
+
+    @classmethod
+    def from_pinned(cls, options: Mapping[str, Any]) -> Sending:
+        """As the journal has it; what is not there is the default."""
+        return cls(**{field.name: options[field.name] for field in fields(cls) if field.name in options})
+
+    def changed(self, **given: Any) -> Sending:
+        """The same but for what is given and not None."""
+        return replace(self, **{name: value for name, value in given.items() if value is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run as it stood when its process let go of it: completed, or to be resumed.
+
+    `message` says why it stopped, where it stopped before its end. `report_error` says why there is no
+    report, or an old one.
+    """
+
+    id: str
+    folder: Path
+    counts: Counts
+    reason: StopReason
+    message: str
+    duration_s: float
+    report: ReportFiles | None
+    report_error: ReportError | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """What the command that ran it ends with."""
+        from batch.summary import exit_code_of
+
+        if self.report_error is not None:
+            return self.report_error.exit_code
+        return exit_code_of(self.reason, self.counts)
+
+    @property
+    def results_path(self) -> Path:
+        """Where `results.csv` is."""
+        return self.folder / "results.csv"
+
+    def results_frame(self) -> pd.DataFrame:
+        """The report as a DataFrame: see `batch.results_frame`."""
+        from batch.results import results_frame
+
+        return results_frame(self.results_path)
+
+
+class Rollout:
+    """Holds a workspace, with its journal open, for one command that sends."""
+
+    def __init__(self, workspace: Workspace, command: str) -> None:
+        """Take the workspace; `LockedError` if another run has it."""
+        self.workspace = workspace
+        self._stack = ExitStack()
+        with self._stack:
+            self._lock = self._stack.enter_context(workspace.lock(command))
+            self.journal: Journal = workspace.journal()
+            self._stack.callback(self.journal.close)
+            self._stack = self._stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stack.close()
+
+    def pin(
+        self,
+        plan: Plan,
+        destination: Destination,
+        sending: Sending,
+        *,
+        also: Mapping[str, object] | None = None,
+    ) -> str:
+        """Write the plan into the journal as a new run, all or nothing; returns the run's id.
+
+        `also` are further options to be kept with it, as JSON values.
+        """
+        return self._named(self.journal.create_run(plan, _new_run(destination, sending, also)))
+
+    def derive(self, parent: RunRecord, pick: Pick, destination: Destination, sending: Sending) -> str:
+        """A new run of some requests of another, with the payloads that were pinned then; returns its id."""
+        return self._named(self.journal.derive_run(parent.id, pick, _new_run(destination, sending, None)))
+
+    def _named(self, run_id: str) -> str:
+        self._lock.name_run(run_id)
+        return run_id
+
+    def send(
+        self,
+        run_id: str,
+        destination: Destination,
+        sending: Sending,
+        *,
+        progress: Progress | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> Finished:
+        """Send what is left of a run, and write its report, however the sending ends.
+
+        The first SIGINT or SIGTERM lets what is in flight finish, the second ends it; `say` is told, in
+        words for the operator. Raises what made it impossible to go on, once the report is written.
+        """
+        self._named(run_id)
+        options = sending.run_options()
+        shown = progress or Silent()
+        started_s = time.monotonic()
+        try:
+            ending = in_event_loop(partial(self._send, run_id, destination, options, shown, say))
+        except BaseException:
+            shown.close()
+            with suppress(BatchError):  # what ended the run is what the operator must hear of
+                self.report(run_id)
+            raise
+        shown.close()
+        duration_s = time.monotonic() - started_s
+        folder = self.workspace.run_folder(run_id)
+        report, report_error = None, None
+        try:
+            report = self.report(run_id)
+        except ReportError as error:
+            report_error = error
+        return Finished(
+            run_id, folder, ending.counts, ending.reason, ending.message, duration_s, report, report_error
+        )
+
+    def report(self, run_id: str) -> ReportFiles:
+        """Write the run's report as the journal has it now; `ReportError` if it cannot be written."""
+        return write_report_of(self.journal, self.workspace, run_id)
+
+    async def _send(
+        self,
+        run_id: str,
+        destination: Destination,
+        options: RunOptions,
+        progress: Progress,
+        say: Callable[[str], None],
+    ) -> Ending:
+        controls = Controls()
+        failure: Exception | None = None
+        async with anyio.create_task_group() as tasks:
+            # Only the main thread is told of signals; a caller's other threads have their own ways to stop.
+            if threading.current_thread() is threading.main_thread():
+                await tasks.start(_obey_signals, controls, options.drain_s, say)
+            try:
+                async with destination.open(connections=options.most_workers) as target:
+                    ending = await run(
+                        self.journal, run_id, target, options, progress=progress, controls=controls
+                    )
+            except Exception as error:  # told below, outside of the group, which would wrap it
+                failure = _innermost(error)
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        return ending
+
+
+def write_report_of(journal: Journal, workspace: Workspace, run_id: str) -> ReportFiles:
+    """Write a run's report into its folder; `ReportError` if it cannot be written."""
+    from batch.reporting import write_report
+
+    return write_report(journal, run_id, workspace.run_folder(run_id))
+
+
+def in_event_loop(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    """Run async work to its end, also from within a notebook, whose own loop is running already."""
+    options = {"use_uvloop": find_spec("uvloop") is not None}
+    start = partial(anyio.run, work, backend="asyncio", backend_options=options)
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return start()
+    with ThreadPoolExecutor(max_workers=1) as threads:
+        return threads.submit(start).result()
+
+
+def check_reachable(destination: Destination) -> None:
+    """`UnreachableError` if nothing would reach it: better told before a run is pinned."""
+    in_event_loop(destination.probe)
+
+
+async def _obey_signals(
+    controls: Controls,
+    drain_s: float,
+    say: Callable[[str], None],
+    *,
+    task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """The first signal drains the run, the second aborts it."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        is_draining = False
+        async for received in signals:
+            if is_draining:
+                say("stopping at once: what is in flight is given up, and is sent again by `resume`.")
+                controls.abort()
+            else:
+                reason = StopReason.SIGINT if received == signal.SIGINT else StopReason.SIGTERM
+                say(
+                    f"stopping: nothing more is sent, and what is in flight has {drain_s:g} s to finish. "
+                    "Once more stops at once."
+                )
+                controls.drain(reason)
+                is_draining = True
+
+
+def _new_run(destination: Destination, sending: Sending, also: Mapping[str, object] | None) -> NewRun:
+    return NewRun(
+        target=destination.name,
+        created_at=time.time(),
+        options={**sending.pinned(), **destination.pinned, **(also or {})},
+        version=__version__,
+    )
+
+
+def _innermost(error: Exception) -> Exception:
+    """The one error in groups of one: whoever handles it asks for its kind."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
