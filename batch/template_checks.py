@@ -39,31 +39,42 @@ def check_folder(folder: TemplateFolder) -> FolderCheck:
         wrong = wrong_name(name)
         if wrong:
             found[Fault(folder.file(name).place, f"no row can name it: {wrong}")] = None
-        faults = folder.resolve(name).faults
-        found.update(dict.fromkeys(faults))
-        if not (wrong or faults):
-            found.update(
-                dict.fromkeys(_faults(folder.get(name), folder.file(name).place, is_base=name in bases))
-            )
+        known = folder.resolve(name).faults
+        found.update(dict.fromkeys(known))
+        # Where something could not be read, what seems missing may stand there.
+        partial = name in bases or bool(known)
+        for fault in _faults(folder.draft(name), folder.file(name).place, partial=partial):
+            if _subject(fault) not in map(_subject, known):
+                found[fault] = None
     return FolderCheck(names, tuple(sorted(found)))
 
 
-def _faults(template: Template, place: Place, *, is_base: bool) -> Iterator[Fault]:
+def _subject(fault: Fault) -> tuple[Place, str]:
+    """What a fault is about: its place, and the path with which its message begins."""
+    return fault.place, fault.message.split(" ", 1)[0]
+
+
+def _faults(template: Template, place: Place, *, partial: bool) -> Iterator[Fault]:
     """What the schema has against a template, whatever its blanks are filled with."""
     sets_something = True
+    told: set[Finding] = set()
     for made_up in (_MadeUp(template, required_only=False), _MadeUp(template, required_only=True)):
         findings, trace = made_up.findings()
-        for path, message, _ in findings:
-            # What is missing has no place of its own, and a base leaves it to those that extend it.
-            if is_base and (not path or path not in trace):
+        for finding in findings:
+            path = finding.path
+            # What is missing has no place of its own; a base leaves it to those that extend it.
+            if partial and (not path or path not in trace):
                 continue
             # A template may leave everything to its columns; one that sets nothing at all is a fault.
             if made_up.required_only and not path and sets_something:
                 continue
             sets_something &= bool(path)
+            if finding in told:
+                continue
+            told.add(finding)
             ends = (end for end in range(len(path), 0, -1) if path[:end] in trace)
             source = next((trace[path[:end]] for end in ends), Source(place))
-            text = f"{dotted(path)} {message}".lstrip()
+            text = f"{dotted(path)} {finding.message}".lstrip()
             yield Fault(source.place, text + made_up.condition(source))
 
 
@@ -123,10 +134,10 @@ class _MadeUp:
         """One of the blanks that a finding is about and that has another value to try."""
         culprits = blame.culprits(finding.path, finding.message)
         named = [(False, name) for name in culprits.columns] + [(True, name) for name in culprits.environment]
-        keys = (self._key_of[one] for one in reversed(named))
-        return next(
-            (key for key in keys if self._at.get(key, _ROUNDS) + 1 < len(self._candidates[key])), None
-        )
+        for key in (self._key_of[one] for one in reversed(named)):
+            if key in self._at and self._at[key] + 1 < len(self._candidates[key]):
+                return key
+        return None
 
 
 def _candidates(schema: Schema, path: Path, kind: Kind, nth: int) -> list[str]:

@@ -138,7 +138,9 @@ class _Json(_Counting):
             parsed = json.loads(text, object_pairs_hook=_Pairs, parse_constant=self._no_constant)
             return self._written(parsed, 1), self._faults
         except json.JSONDecodeError as error:
-            return None, [Fault(Place(self._file, error.lineno), f"is no JSON: {error.msg}")]
+            return None, [
+                Fault(Place(self._file, error.lineno), f"is no JSON: {error.msg[:1].lower()}{error.msg[1:]}")
+            ]
         except RecursionError:
             fault = Fault(Place(self._file, 0), f"is nested more than {self._bounds.depth} levels deep")
             return None, [fault]

@@ -45,7 +45,7 @@ class Filled:
     warnings: tuple[Problem, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # no slots: what follows from the fields is kept beside them
 class Template:
     """A template with all that it builds on laid under it, ready to be filled.
 
@@ -210,7 +210,7 @@ class TemplateFolder:
             raise TemplateError(f"{len(names)} templates are joined by +, and {MAX_CHAIN} are the most")
         for part in names:
             if part not in self.paths or wrong_name(part):
-                raise TemplateError(self._unknown(part))
+                raise TemplateError(self._unknown(part, f" in {self.path}"))
         parts = [self.resolve(part) for part in names]
         faults = sorted({fault for part in parts for fault in part.faults})
         if faults:
@@ -219,6 +219,13 @@ class TemplateFolder:
             raise TemplateError(f"{listed} (`sipbatch templates check` finds all of a folder)")
         for used in frozenset().union(*(part.names for part in parts)):
             self._digests[used] = self.file(used).sha256
+        return self._template(name, names, parts)
+
+    def draft(self, name: str) -> Template:
+        """One template as far as it can be read, whatever is wrong with it: for finding more that is."""
+        return self._template(name, [name], [self.resolve(name)])
+
+    def _template(self, name: str, names: Sequence[str], parts: Sequence[Resolved]) -> Template:
         files = [self.file(part) for part in names]
         return Template(
             name,
@@ -230,7 +237,7 @@ class TemplateFolder:
             self._environ,
         )
 
-    def _unknown(self, name: str) -> str:
+    def _unknown(self, name: str, where: str = "") -> str:
         wrong = wrong_name(name)
         if wrong:
             return f'"{name[:100]}" names no template: {wrong}'
@@ -240,7 +247,7 @@ class TemplateFolder:
             if known
             else " The folder holds none."
         )
-        return f'there is no template "{name}" in {self.path}.{hint}'
+        return f'there is no template "{name}"{where}.{hint}'
 
     def file(self, name: str) -> TemplateFile:
         """What the file of a template says for itself, and what is wrong with it."""
