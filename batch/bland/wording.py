@@ -22,7 +22,7 @@ _PREFIXED = re.compile(r"\b(?:sk|pk|rk|org|key|tok|api)[-_](?=[A-Za-z0-9_-]*[0-9
 _JWT = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*")
 _LONG = re.compile(r"(?<![A-Za-z0-9_+-])(?=[A-Za-z_+-]*[0-9])(?=[0-9_+-]*[A-Za-z])[A-Za-z0-9_+-]{32,}=*")
 _UUID = re.compile(r"(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_TITLE = re.compile(r"(?is)<(title|h1)[^>]*>(.*?)</")
+_TITLE = re.compile(r"(?is)<(title|h1)\b[^>]{0,200}>(.{0,400}?)</\1")
 
 
 def one_line(text: str, longest: int = LONGEST) -> str:
