@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import orjson
@@ -24,6 +25,10 @@ JSON_SCHEMA = "sipbatch.plan/1"
 
 #: How many pairs of repeated rows the text names; the JSON has all.
 _REPEATS_SHOWN = 10
+
+
+#: So many rejected rows can be taken in at a glance; more are also counted by cause.
+_FEW = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +138,8 @@ def _lines(plan: Plan, outlook: Outlook) -> Iterator[str]:
                     if problem.column
                     else (f"{place}: {problem.message}")
                 )
-        yield ""
-        yield from _causes(plan)
+        if len(plan.rejects) > _FEW:
+            yield from _causes(plan)
         yield ""
     yield from _what_next(plan, outlook)
 
@@ -169,10 +174,8 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str | int]]) -> Iterat
 
 
 def _warning(plan: Plan, warned: Warned) -> str:
-    place = plan.place(warned.sheet_id, warned.row)
-    example = f"{place} {warned.column}: {warned.message}".replace(" :", ":")
-    such_as = f"{warned.count:,} times, such as " if warned.count > 1 else ""
-    return f"{warned.kind}: {such_as}{example}"
+    place = f"{plan.place(warned.sheet_id, warned.row)} {warned.column}".rstrip()
+    return f"{warned.message} ({_count(warned.count, 'row')}, such as {place})"
 
 
 def _skipped(plan: Plan) -> Iterator[str]:
@@ -339,8 +342,8 @@ def write_rejects(plan: Plan, path: Path) -> None:
     columns = list(dict.fromkeys(column for pin in plan.sheets for column in _columns(pin)))
     part = path.with_name(f"{path.name}.part")
     try:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
+        with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            writer = csv.writer(_LineFeeds(file))
             writer.writerow([*guard_all(name for name, _ in columns), *_RESULT_COLUMNS])
             writer.writerows(guard_all(line) for line in _rejected_lines(plan, columns))
             file.flush()
@@ -352,6 +355,16 @@ def write_rejects(plan: Plan, path: Path) -> None:
         raise ReportError(
             f"{path}: the rejected rows cannot be written: {reason}. Nothing was sent."
         ) from None
+
+
+class _LineFeeds:
+    """Ends lines as `results.csv` does. The CSV writer is told CRLF, so that it quotes a lone CR in a cell."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        self._file.write(text[:-2] + "\n")
 
 
 def _columns(pin: SheetPin) -> list[tuple[str, int]]:

@@ -185,7 +185,7 @@ class _Draft:
             names = ", ".join(dict.fromkeys(f'"{header}"' for *_, header in self._unused))
             message = f"no template uses the values of: {names}; they are only copied into the report"
             problem = Problem(column, message, "columns.unused")
-            self._reader.warnings.add(problem, sheet_id, row, count=len(self._unused))
+            self._reader.warnings.add(problem, sheet_id, row)
 
     def _warn_of_lone(
         self, rows: Rows, owners: Int32s, numbers: Int64s, directions: UInt8s, alone: Int64s
@@ -202,7 +202,7 @@ class _Draft:
                 Problem(self._number_headers[sheet_id], message, "number.one_direction"),
                 sheet_id,
                 int(rows.rows[owner]),
-                count=len(alone),
+                count=len(np.unique(owners[alone])),
             )
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from batch.commands.run_options import workspace_option
 from batch.commands.sheet_options import SheetArguments, sheet_options
 from batch.destinations import LIVE_URL, SANDBOX
 from batch.errors import RejectedError
-from batch.workspace import DEFAULT_WORKSPACE, Workspace
+from batch.workspace import Workspace
 
 if TYPE_CHECKING:
     from batch.plans import Plan
@@ -50,18 +51,9 @@ rejected, or a sheet or template is wrong. Examples:
     metavar="N/s",
     help="The rate to reckon with; also /m and /h, or auto.",
 )
-@click.option(
-    "--base-url", default=LIVE_URL, show_default=True, metavar="URL", help="The API's address."
-)
+@click.option("--base-url", default=LIVE_URL, show_default=True, metavar="URL", help="The API's address.")
 @click.option("--sandbox", is_flag=True, help="Plan for the embedded API.")
-@click.option(
-    "--workspace",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=DEFAULT_WORKSPACE,
-    show_default=True,
-    metavar="DIR",
-    help="Where the journal is, which knows what is already applied.",
-)
+@workspace_option
 @click.option("--quiet", is_flag=True, help="Say nothing on stderr but errors.")
 @click.pass_context
 def command(
