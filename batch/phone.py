@@ -170,18 +170,19 @@ def read_blocks(
                 notes[at] = kinds.setdefault(
                     _NOTE_OF_END + whole.note_kinds[note].partition(": ")[2], len(kinds)
                 )
+        problem = None
         if at in twice:
-            problem = Problem(
-                column, f"is a block, and {to_column} has an end too: leave one out", "block.ends"
-            )
+            message = f"is a block, and {to_column} has an end too: leave one out"
+            problem = Problem(column, message, "block.ends")
+        elif not ends[at].strip():
+            problem = Problem(column, "is a block without an end: write +14155550100..0199", "block.ends")
         elif not value:
             [unread] = whole.problems[place]
             problem = Problem(named, f"the end of the block: {unread.message}", unread.kind)
         else:
             problem = _problem_of(int(first[at]), value, limit, named, full_validity=full_validity)
-        if problem is None:
-            last[at] = value
-        else:
+        last[at] = value
+        if problem is not None:
             problems[at] = (problem,)
             first[at] = last[at] = 0
     return Blocks(first, last, notes, tuple(kinds), problems)
