@@ -102,6 +102,12 @@ class Sandbox:
         """The most changes that arrived in any window of one second, whenever it began."""
         return self.memory.busiest_received.most
 
+    async def until_received(self, count: int) -> None:
+        """Return once so many changes have arrived."""
+        while self.received < count:
+            self.memory.arrived.clear()
+            await self.memory.arrived.wait()
+
     # --- its life -----------------------------------------------------------------------------------
 
     async def listen(self) -> None:

@@ -217,6 +217,7 @@ _CHANGEABLE: dict[str, _Check] = {
     "script": (_is_script, 'an object such as {"+14155550100 outbound": ["503", "ok"]}'),
     "expire_key_after": _COUNT_OR_NONE,
     "numbers": (_is_attached, "a list of numbers, an object of lists of directions, or null"),
+    "numbers_form": _TEXT,
     "show_blocks": _TEXT,
     "merge_blocks": (lambda value: isinstance(value, bool), "true or false"),
     "drip_s": (_is_pause, "seconds, at most 60"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
@@ -66,6 +67,7 @@ class Memory:
         """Open the record and read it back; `JournalError` if it cannot be read or written."""
         self.merge_blocks = merge_blocks
         self.sides: dict[Key, Side] = {}
+        self.arrived = asyncio.Event()  #: set by every arrival; who waits for one clears it first
         self._applied_by_sha: dict[str, Applied] = {}
         self._count_anew()
         self._record = Record(record) if record else None
@@ -86,6 +88,7 @@ class Memory:
         """A change arrived, at a monotonic time; what it does not name is empty."""
         self.busiest_received.add(now)
         self._note(Event(time.time(), EventKind.RECEIVED, number, direction, sha256))
+        self.arrived.set()
 
     def note_applied(self, key: Key, payload: Payload) -> None:
         """The change holds from here on."""

@@ -26,6 +26,7 @@ Key = tuple[str, str]
 #: The key of a script for every key that has none of its own.
 ANY_KEY: Key = ("*", "*")
 
+NumbersForm = Literal["directions", "direction"]
 ShowBlocks = Literal["none", "side", "options"]
 LimitHeaders = Literal["none", "x-ratelimit", "ratelimit", "ratelimit-policy"]
 
@@ -54,6 +55,7 @@ class SandboxOptions:
 
     `expire_key_after` lets so many requests through and answers 401 from then on. `numbers` are those
     attached to the account, each with its directions (a mapping) or with both; None attaches every number.
+    `numbers_form` lists them as the API's page does, or (`direction`) as one of the vendor's tools reads it.
     `show_blocks` is where a read shows the config blocks. `merge_blocks` merges a sent block into the one
     that is there; otherwise it replaces it. `record` is a file of JSON lines to which every event is
     appended, and from which what was applied is read back (see `batch.bland.sandbox_record`). `drip_s` is the
@@ -77,6 +79,7 @@ class SandboxOptions:
     script: Mapping[Key, Sequence[str | Fault | Reply]] = field(default_factory=dict)
     expire_key_after: int | None = None
     numbers: Mapping[str, Collection[str]] | Collection[str] | None = None
+    numbers_form: NumbersForm = "directions"
     show_blocks: ShowBlocks = "none"
     merge_blocks: bool = False
     record: Path | None = None
@@ -260,6 +263,7 @@ def _check(options: SandboxOptions) -> None:
     for name, value, choices in (
         ("success_form", options.success_form, SUCCESS_FORMS),
         ("failure_form", options.failure_form, ("", "1", "2", "3", "4", "5", "html")),
+        ("numbers_form", options.numbers_form, get_args(NumbersForm)),
         ("show_blocks", options.show_blocks, get_args(ShowBlocks)),
         ("limit_headers", options.limit_headers, get_args(LimitHeaders)),
     ):

@@ -39,20 +39,19 @@ class Reads:
         for (number, direction), side in list(self._memory.sides.items()):
             if side.config is not None:
                 configured.setdefault(number, []).append(direction)
-        attached: Mapping[str, Collection[str]] = self._behaviour.numbers or configured
-        return _data(
-            {
-                "numbers": [
-                    {
-                        "phone_number": number,
-                        "directions": [d for d in DIRECTIONS if d in directions],
-                        "sip_endpoint": _endpoint(number),
-                        "health_status": "healthy" if number in configured else "unchecked",
-                    }
-                    for number, directions in attached.items()
-                ]
-            }
-        )
+        attached: Mapping[str, Collection[str]] = configured
+        if self._behaviour.numbers is not None:
+            attached = self._behaviour.numbers
+        listed: list[dict[str, object]] = []
+        for number, some in attached.items():
+            health = "healthy" if number in configured else "unchecked"
+            directions = [direction for direction in DIRECTIONS if direction in some]
+            base = {"phone_number": number, "sip_endpoint": _endpoint(number)}
+            if self._behaviour.options.numbers_form == "directions":
+                listed.append({**base, "directions": directions, "health_status": health})
+            else:
+                listed += [{**base, "direction": direction, "status": health} for direction in directions]
+        return _data({"numbers": listed})
 
     def status(self, number: str, at: float) -> Answer:
         """`GET /v1/sip/status`: the health of a number, at a time in seconds since the epoch."""

@@ -16,6 +16,7 @@ what was turned away. A call that names no number or no direction has none here.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -78,6 +79,11 @@ class Record:
             self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise JournalError(f"{path}: the sandbox's record cannot be opened: {error.strerror}.") from None
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            os.close(self._fd)
+            raise JournalError(
+                f"{path}: the sandbox's record must be an ordinary file, which can be read back."
+            )
 
     def events(self) -> Iterator[Event]:
         """What is recorded so far, oldest first.
