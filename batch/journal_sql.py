@@ -195,35 +195,49 @@ SELECT_SHARDS = """
 SELECT DISTINCT seq / ? FROM requests
 WHERE run_no = ? AND state IN ('pending', 'in_flight', 'retrying') ORDER BY 1"""
 
-END_REQUEST = """
-UPDATE requests SET state = ?, attempts = attempts + ?, sends = sends + 1, due_at = ?, is_free = ?,
-       in_doubt = MAX(in_doubt, ?), claimed_at = NULL, first_sent_at = COALESCE(first_sent_at, ?),
-       last_sent_at = ?, duration_s = ?, verdict = ?, http_status = ?, error_code = ?, error = ?,
-       request_id = ?
-WHERE run_no = ? AND seq = ? AND state = 'in_flight'"""
-INSERT_ATTEMPT = """
+# What moves many requests takes them as one JSON array: one statement is one step, and SQLite does it without
+# the interpreter. Row by row, each step would wait for its turn among everything else that Python is doing.
+# The run stands in each element, so that SQLite looks each request up by it and never reads the whole run.
+END_REQUESTS = """
+UPDATE requests SET
+    state = :state, attempts = attempts + :counted, is_free = :is_free, in_doubt = MAX(in_doubt, :in_doubt),
+    verdict = :verdict, http_status = :http_status, error_code = :error_code, error = :error,
+    sends = sends + 1, claimed_at = NULL,
+    first_sent_at = COALESCE(first_sent_at, json_extract(j.value, '$[3]')),
+    last_sent_at = json_extract(j.value, '$[3]'), duration_s = json_extract(j.value, '$[4]'),
+    request_id = json_extract(j.value, '$[5]'), due_at = json_extract(j.value, '$[6]')
+FROM json_each(:rows) AS j
+WHERE run_no = json_extract(j.value, '$[0]') AND seq = json_extract(j.value, '$[1]')
+  AND state = 'in_flight'"""
+INSERT_ATTEMPTS = """
 INSERT INTO attempts (run_no, seq, send, sent_at, duration_s, verdict, http_status, error_code, message,
                       request_id)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+       json_extract(value, '$[3]'), json_extract(value, '$[4]'), :verdict, :http_status, :error_code, :error,
+       json_extract(value, '$[5]')
+FROM json_each(:rows)"""
 RELEASE = """
 UPDATE requests SET state = CASE WHEN due_at IS NULL THEN 'pending' ELSE 'retrying' END, claimed_at = NULL
-WHERE run_no = ? AND seq = ? AND state = 'in_flight'"""
+WHERE run_no = ? AND seq IN (SELECT value FROM json_each(?)) AND state = 'in_flight'"""
 CLAIM = """
 UPDATE requests SET state = 'in_flight', claimed_at = ?
-WHERE run_no = ? AND seq = ? AND state IN ('pending', 'retrying')"""
+WHERE run_no = ? AND seq IN (SELECT value FROM json_each(?)) AND state IN ('pending', 'retrying')"""
 INSERT_EVENT = "INSERT INTO events (run_no, at, kind, detail) VALUES (?, ?, ?, ?)"
 
 _CLAIM_COLUMNS = (
     "seq, number, direction, payload_id, template_id, attempts, sends, in_doubt, state = 'retrying', is_free"
 )
 FIND_DUE = f"""
-SELECT {_CLAIM_COLUMNS} FROM requests
-WHERE run_no = ? AND state = 'retrying' AND due_at <= ? AND seq >= ? AND seq < ? {{not_barred}} {{free_only}}
-ORDER BY due_at LIMIT ?"""
+SELECT json_group_array(json_array({_CLAIM_COLUMNS})) FROM (
+    SELECT * FROM requests
+    WHERE run_no = ? AND state = 'retrying' AND due_at <= ? AND seq >= ? AND seq < ?
+          {{not_barred}} {{free_only}}
+    ORDER BY due_at LIMIT ?)"""
 FIND_PENDING = f"""
-SELECT {_CLAIM_COLUMNS} FROM requests
-WHERE run_no = ? AND seq >= ? AND seq < ? AND state = 'pending' {{not_barred}}
-ORDER BY seq LIMIT ?"""
+SELECT json_group_array(json_array({_CLAIM_COLUMNS})) FROM (
+    SELECT * FROM requests
+    WHERE run_no = ? AND seq >= ? AND seq < ? AND state = 'pending' {{not_barred}}
+    ORDER BY seq LIMIT ?)"""
 NEXT_DUE = """
 SELECT due_at FROM requests WHERE run_no = ? AND state = 'retrying' {not_barred} ORDER BY due_at LIMIT 1"""
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -19,6 +19,7 @@ from batch.journal import Claim, Ended, Event, NewRun, Pick, Shard
 from batch.plans import Payload, Plan, Problem, SheetPin, Warned, plan_digest
 from batch.sqlite_reader import SqliteReader
 from batch.states import RUN_MOVES, RequestState, RunState, StopReason
+from batch.target import Verdict
 
 #: How many requests are handed to SQLite at once while a plan is pinned.
 _PIN_CHUNK = 20_000
@@ -194,16 +195,20 @@ class SqliteJournal(SqliteReader):
         cursors = dict(self._cursors)
         with self._transaction():
             self._record_ended(no, ended)
-            self._moved(sql.RELEASE, [(no, seq) for seq in released])
+            if released:
+                self._moved(len(released), sql.RELEASE, (no, orjson.dumps(list(released))))
             returned = [*released, *(e.claim.seq for e in ended if e.state is RequestState.PENDING)]
             self._rewind(cursors, no, returned)
-            self._db.executemany(
-                sql.INSERT_EVENT, ((no, e.at, e.kind, orjson.dumps(dict(e.detail)).decode()) for e in events)
-            )
+            if events:
+                self._db.executemany(
+                    sql.INSERT_EVENT,
+                    ((no, e.at, e.kind, orjson.dumps(dict(e.detail)).decode()) for e in events),
+                )
             claims: list[Claim] = []
             if want > 0 and shards:
                 claims = self._find(cursors, no, want, shards, now, max_retries, barred_templates)
-                self._moved(sql.CLAIM, [(now, no, claim.seq) for claim in claims])
+                if claims:
+                    self._moved(len(claims), sql.CLAIM, (now, no, orjson.dumps([c.seq for c in claims])))
         # Only what was committed moves the cursors: after a failed commit they stand where they stood.
         self._cursors = cursors
         return claims
@@ -214,56 +219,23 @@ class SqliteJournal(SqliteReader):
                 raise JournalError(f"request {e.claim.seq} is {e.state} with due time {e.due_at}")
             if e.state not in sql.ENDINGS:
                 raise JournalError(f"request {e.claim.seq} may not move from in_flight to {e.state}")
-        self._db.executemany(
-            sql.INSERT_ATTEMPT,
-            (
-                (
-                    no,
-                    e.claim.seq,
-                    e.claim.sends + 1,
-                    e.sent_at,
-                    e.duration_s,
-                    e.outcome.verdict.value,
-                    e.outcome.http_status,
-                    e.outcome.error_code,
-                    e.outcome.message,
-                    e.outcome.request_id,
-                )
-                for e in ended
-                if not e.state.is_final
-            ),
-        )
-        self._moved(
-            sql.END_REQUEST,
-            [
-                (
-                    e.state.value,
-                    e.counted,
-                    e.due_at,
-                    e.is_free,
-                    e.outcome.verdict == "ambiguous",
-                    e.sent_at,
-                    e.sent_at,
-                    e.duration_s,
-                    e.outcome.verdict.value,
-                    e.outcome.http_status,
-                    e.outcome.error_code,
-                    e.outcome.message,
-                    e.outcome.request_id,
-                    no,
-                    e.claim.seq,
-                )
-                for e in ended
-            ],
-        )
+        for shared, rows in _alike(ended, no).items():
+            values = {**shared._asdict(), "rows": orjson.dumps(rows)}
+            if not shared.state.is_final:
+                self._db.execute(sql.INSERT_ATTEMPTS, values)
+            self._moved(len(rows), sql.END_REQUESTS, values)
 
-    def _moved(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
-        """Run a statement that moves states; each row must have moved exactly one request."""
-        if rows and self._db.executemany(statement, rows).rowcount != len(rows):
+    def _moved(self, count: int, statement: str, values: tuple[object, ...] | dict[str, object]) -> None:
+        """Run a statement that moves states; it must have moved so many requests."""
+        if self._db.execute(statement, values).rowcount != count:
             raise JournalError(
                 "a request was not in the state that this move begins with; nothing was recorded. "
                 "This is a bug, or another process writes to this journal"
             )
+
+    def _claims(self, statement: str, *values: object) -> list[Claim]:
+        (found,) = self._db.execute(statement, values).fetchone()
+        return [_claim(fields) for fields in orjson.loads(found)]
 
     @staticmethod
     def _rewind(cursors: dict[tuple[int, int], int], no: int, returned: Iterable[int]) -> None:
@@ -292,8 +264,7 @@ class SqliteJournal(SqliteReader):
                 break
             free_only = "AND is_free" if retries_left <= 0 else ""
             due = sql.FIND_DUE.format(not_barred=not_barred, free_only=free_only)
-            for row in self._db.execute(due, (no, now, first, end, want - len(claims))):
-                claim = _claim(row)
+            for claim in self._claims(due, no, now, first, end, want - len(claims)):
                 if not claim.is_free:
                     if retries_left <= 0:
                         continue
@@ -307,10 +278,10 @@ class SqliteJournal(SqliteReader):
             cursor = max(shard.first, cursors.get((no, shard.first), shard.first))
             if cursor >= shard.end:
                 continue
-            found = self._db.execute(pending, (no, cursor, shard.end, missing)).fetchall()
-            claims += map(_claim, found)
+            found = self._claims(pending, no, cursor, shard.end, missing)
+            claims += found
             if not barred:
-                cursors[no, shard.first] = found[-1][0] + 1 if len(found) == missing else shard.end
+                cursors[no, shard.first] = found[-1].seq + 1 if len(found) == missing else shard.end
         return claims
 
     def end(self, run_id: str, reason: StopReason, at: float) -> None:
@@ -325,7 +296,40 @@ class SqliteJournal(SqliteReader):
 
 
 def _claim(fields: Sequence[Any]) -> Claim:
-    return Claim._make((*fields[:7], bool(fields[7]), bool(fields[8]), bool(fields[9])))
+    return Claim._make((*fields[:7], *map(bool, fields[7:])))
+
+
+class _Shared(NamedTuple):
+    """What many results have in common, as `END_REQUESTS` and `INSERT_ATTEMPTS` name it."""
+
+    state: RequestState
+    counted: bool
+    is_free: bool
+    in_doubt: bool
+    verdict: Verdict
+    http_status: int | None
+    error_code: str
+    error: str
+
+
+def _alike(ended: Sequence[Ended], no: int) -> dict[_Shared, list[tuple[object, ...]]]:
+    """Results by what they have in common; most are accepted and differ in little."""
+    groups: dict[_Shared, list[tuple[object, ...]]] = {}
+    for e in ended:
+        outcome = e.outcome
+        shared = _Shared(
+            e.state,
+            e.counted,
+            e.is_free,
+            outcome.verdict is Verdict.AMBIGUOUS,
+            outcome.verdict,
+            outcome.http_status,
+            outcome.error_code,
+            outcome.message,
+        )
+        row = (no, e.claim.seq, e.claim.sends + 1, e.sent_at, e.duration_s, outcome.request_id, e.due_at)
+        groups.setdefault(shared, []).append(row)
+    return groups
 
 
 def _merged(shards: Sequence[Shard]) -> list[Shard]:

@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from array import array
+from typing import cast
 
 import httptools
 import uvloop
@@ -32,8 +33,7 @@ class LoadProtocol(asyncio.Protocol):
         self._url = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
         self._parser = httptools.HttpRequestParser(self)
 
     def data_received(self, data: bytes) -> None:

@@ -76,7 +76,7 @@ async def engine(base_url: str, count: int, connections: int, rate: str) -> floa
         journal = SqliteJournal(Path(folder) / "journal.db")
         run_id = journal.create_run(plan_of(count), NewRun("bench", time.time()))
         options = RunOptions(rates=parse_rates(rate), concurrency=connections)
-        async with BlandTarget(base_url, ApiKey("bench"), connections=connections) as target:
+        async with BlandTarget(base_url, ApiKey("bench", source="the bench"), connections=connections) as target:
             began = time.perf_counter()
             ending = await run(journal, run_id, target, options)
             took_s = time.perf_counter() - began
@@ -89,7 +89,7 @@ async def loop(base_url: str, count: int, connections: int, _rate: str) -> float
     """The client alone, as fast as it goes: no journal, no pace, no retries."""
     body = Payload.of(BLOCKS).body
     numbers = iter(range(FIRST_NUMBER, FIRST_NUMBER + count))
-    async with BlandTarget(base_url, ApiKey("bench"), connections=connections) as target:
+    async with BlandTarget(base_url, ApiKey("bench", source="the bench"), connections=connections) as target:
 
         async def work() -> None:
             for number in numbers:
