@@ -299,7 +299,7 @@ class Engine:
     def _wanted(self) -> int:
         if self._reason is not None:
             return 0
-        self.desk.group(min(self._limit // 2, math.ceil(self._pacer.rate_per_s / 100)))
+        self.desk.group(min(self._limit // 4, math.ceil(self._pacer.rate_per_s / 100)))
         ahead = self._ahead()
         want = ahead - len(self.desk.ready)
         if 2 * want < ahead:

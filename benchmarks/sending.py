@@ -15,8 +15,8 @@ from pathlib import Path
 
 import anyio
 import numpy as np
-from batch.bland.api import BlandTarget
 
+from batch.bland.api import BlandTarget
 from batch.bland.credentials import ApiKey
 from batch.journal import NewRun
 from batch.pacer import parse_rates
@@ -43,6 +43,7 @@ BLOCKS: dict[str, object] = {
     },
 }
 FIRST_NUMBER = 14_150_000_000
+_KEY = ApiKey("bench", source="the bench")
 
 
 def plan_of(count: int) -> Plan:
@@ -76,7 +77,7 @@ async def engine(base_url: str, count: int, connections: int, rate: str) -> floa
         journal = SqliteJournal(Path(folder) / "journal.db")
         run_id = journal.create_run(plan_of(count), NewRun("bench", time.time()))
         options = RunOptions(rates=parse_rates(rate), concurrency=connections)
-        async with BlandTarget(base_url, ApiKey("bench", source="the bench"), connections=connections) as target:
+        async with BlandTarget(base_url, _KEY, connections=connections) as target:
             began = time.perf_counter()
             ending = await run(journal, run_id, target, options)
             took_s = time.perf_counter() - began
@@ -89,7 +90,7 @@ async def loop(base_url: str, count: int, connections: int, _rate: str) -> float
     """The client alone, as fast as it goes: no journal, no pace, no retries."""
     body = Payload.of(BLOCKS).body
     numbers = iter(range(FIRST_NUMBER, FIRST_NUMBER + count))
-    async with BlandTarget(base_url, ApiKey("bench", source="the bench"), connections=connections) as target:
+    async with BlandTarget(base_url, _KEY, connections=connections) as target:
 
         async def work() -> None:
             for number in numbers:
