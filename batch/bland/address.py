@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 import httpx
 
 from batch.errors import UsageError
+
+#: A host as a URL writes it, names in other scripts converted; an address of version 6 has colons.
+_HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,9 @@ def read_address(base_url: str) -> Address:
         raise UsageError("The base URL is no URL: it must look like https://api.bland.ai.") from None
     if url.scheme not in {"http", "https"} or not url.host:
         raise UsageError("The base URL must begin with https:// and name a host, like https://api.bland.ai.")
+    host = url.raw_host.decode("ascii")
+    if not (_HOST.fullmatch(host) or ":" in host) or not 0 < (url.port or 443) < 65536:
+        raise UsageError("The base URL names no host, or a port that cannot be: check it.")
     if url.userinfo:
         raise UsageError(
             "The base URL holds a user or a password: take it out; the API key is not part of it."

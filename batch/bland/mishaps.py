@@ -18,7 +18,7 @@ from batch.target import Advice, Outcome, Verdict
 
 _OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 #: The code of an address whose certificate cannot be verified.
-UNTRUSTED = "TLSUNTRUSTED"
+UNTRUSTED = "TLS_UNTRUSTED"
 
 
 def judge_mishap(error: Exception, address: Address) -> Outcome:
