@@ -44,7 +44,8 @@ GUESSES: tuple[Guess, ...] = (
     Guess(
         "ranges",
         "A port outside 1 to 65535, an empty host, a codec twice, a percentage over 100, a negative number "
-        "and a webhook that is no http(s) URL are refused with 400; empty lists are taken.",
+        "and a webhook that is no http(s) URL are refused with 400; empty lists, any "
+        "number of endpoints and equal priorities are taken.",
         "",
     ),
     Guess("transports", "udp, tcp and tls are taken as the transport of an endpoint, on any port.", ""),

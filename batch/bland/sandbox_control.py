@@ -13,22 +13,34 @@ asks for no key: it is reachable from this machine only, as the whole sandbox is
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import orjson
 from aiohttp import web
 
 from batch.bland.guesses import GUESSES
-from batch.bland.sandbox_options import Key
+from batch.bland.sandbox_memory import Memory
+from batch.bland.sandbox_options import Behaviour, Key
 from batch.errors import UsageError
-
-if TYPE_CHECKING:
-    from batch.bland.sandbox import Sandbox
 
 PATH = "/_sandbox"
 _LINES = "application/x-ndjson"
 _LINES_A_WRITE = 500
+
+
+class Sandbox(Protocol):
+    """What this endpoint tells of and changes; `batch.bland.sandbox.Sandbox` is one."""
+
+    base_url: str
+    memory: Memory
+    behaviour: Behaviour
+
+    def change(self, changes: Mapping[str, object]) -> None: ...
+
+    def recount(self) -> None: ...
+
+    def forget(self) -> None: ...
 
 
 async def answer(sandbox: Sandbox, request: web.BaseRequest) -> web.StreamResponse:

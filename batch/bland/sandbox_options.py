@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any, Literal, get_args
 
-from batch.bland.faults import SUCCESS_FORMS, Dice, Fault, parse_fault
+from batch.bland.faults import FAILURE_FORMS, SUCCESS_FORMS, Dice, Fault, parse_fault
 from batch.bland.sandbox_answers import Reply
 from batch.errors import SheetError, UsageError
 from batch.pacer import Rate, parse_rates
@@ -262,7 +262,7 @@ def _check(options: SandboxOptions) -> None:
         raise UsageError("The sandbox's key is empty: give it one, or leave it out to take any.")
     for name, value, choices in (
         ("success_form", options.success_form, SUCCESS_FORMS),
-        ("failure_form", options.failure_form, ("", "1", "2", "3", "4", "5", "html")),
+        ("failure_form", options.failure_form, ("", *FAILURE_FORMS)),
         ("numbers_form", options.numbers_form, get_args(NumbersForm)),
         ("show_blocks", options.show_blocks, get_args(ShowBlocks)),
         ("limit_headers", options.limit_headers, get_args(LimitHeaders)),
@@ -270,8 +270,11 @@ def _check(options: SandboxOptions) -> None:
         if value not in choices:
             known = ", ".join(choice for choice in choices if choice)
             raise UsageError(f'{name} "{value}" is unknown. There are: {known}.')
-    if options.retry_after is not None and not options.retry_after.isprintable():
+    retry_after = options.retry_after or ""
+    if not retry_after.isprintable():
         raise UsageError("retry_after holds a line break, which no header can.")
+    if retry_after.startswith(("date+", "date-")) and not retry_after[5:].isdecimal():
+        raise UsageError(f'retry_after "{retry_after}" must end in whole seconds, such as date+5.')
 
 
 def _attached(

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from batch.bland.faults import FAILURE_FORMS, SUCCESS_FORMS
 from batch.commands.talk import Talk, deliver
 
 if TYPE_CHECKING:
     from batch.bland.sandbox import Sandbox
     from batch.bland.sandbox_options import LimitHeaders, SandboxOptions, ShowBlocks
-
-_SUCCESSES = ("data", "null", "status200", "success", "bare", "empty", "204")
-_FAILURES = ("1", "2", "3", "4", "5", "html")
 
 
 class _SandboxCommand(click.Command):
@@ -99,8 +97,10 @@ def _faults(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ..
     help="Faults only when a number and direction comes for the first N times.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="The chance by which faults fall.")
-@click.option("--success-form", type=click.Choice(_SUCCESSES), default="data", help="The body of a success.")
-@click.option("--failure-form", type=click.Choice(_FAILURES), help="The body of every failure.")
+@click.option(
+    "--success-form", type=click.Choice(SUCCESS_FORMS), default="data", help="The body of a success."
+)
+@click.option("--failure-form", type=click.Choice(FAILURE_FORMS), help="The body of every failure.")
 @click.option(
     # The long name is what makes it no setting: `numbers` is one, with another meaning.
     "--numbers",

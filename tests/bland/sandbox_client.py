@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from io import BytesIO
@@ -99,6 +100,17 @@ class Client:
 
     async def patch_number(self, number: str, direction: str = "outbound", **more: Any) -> Heard:
         return await self.patch({"phone_number": number, "direction": direction, **CODECS}, **more)
+
+    async def patch_in_vain(self) -> None:
+        """A change whose client leaves without an answer, though others were answered in the meantime."""
+        task = asyncio.create_task(self.patch())
+        await self.sandbox.until_received(self.sandbox.received + 1)
+        for _ in range(3):
+            await self.get("/_sandbox/guesses")
+        assert not task.done()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
     async def control(self, **changes: Any) -> Heard:
         return await self.call("POST", "/_sandbox", key=None, json=changes)
