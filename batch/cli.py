@@ -34,6 +34,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 LEADING_OPTIONS = ("--workspace", "--config", "--log-format")
 LEADING_FLAGS = ("--quiet", "--debug")
 
+PROGRAM = "sipbatch"
+COMPLETION = "_SIPBATCH_COMPLETE"
+
 EXIT_UNEXPECTED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
@@ -119,10 +122,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `sipbatch` with these arguments (the process' own by default) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     code: object = 0
+    if COMPLETION in os.environ:  # the shell asks what may come next
+        cli.main(arguments, prog_name=PROGRAM)
     try:
-        with _closed_stdout_is_fine():
-            code = cli.main(arguments, prog_name="sipbatch", standalone_mode=False)
+        # Not `cli.main`: it would end the process itself when a reader has gone.
+        with _closed_stdout_is_fine(), cli.make_context(PROGRAM, arguments) as ctx:
+            code = cli.invoke(ctx)
         return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as ending:
+        return ending.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return EXIT_USAGE

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from batch.errors import UsageError
 from batch.target import Target
@@ -27,6 +27,7 @@ SANDBOX = "sandbox"
 _SANDBOX_KEY = "sandbox-key"
 
 
+@runtime_checkable
 class Destination(Protocol):
     """Something that requests can be sent to, known by name before it is opened."""
 

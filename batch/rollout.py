@@ -123,10 +123,18 @@ class Finished:
         return self.folder / "results.csv"
 
     def results_frame(self) -> pd.DataFrame:
-        """The report as a DataFrame: see `batch.results_frame`."""
+        """The report as a DataFrame, read anew: one row a request and one a reject, in sheet order.
+
+        Its columns are those of `results.csv`, with the types that `batch.results` says.
+        """
         from batch.results import results_frame
 
         return results_frame(self.results_path)
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """The same as `results_frame()`."""
+        return self.results_frame()
 
 
 class Rollout:
