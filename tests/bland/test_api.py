@@ -153,7 +153,7 @@ GZIP = ("Content-Type: application/json", "Content-Encoding: gzip")
         ),
         pytest.param(always(b"\x00\xffgarbage\r\n\r\n", close=True), AMBIGUOUS, "BAD_ANSWER", id="garbage"),
         pytest.param(
-            always(b"SSH-2.0-OpenSSH_9.6\r\n", close=True), AMBIGUOUS, "BAD_ANSWER", id="another protocol"
+            always(b"SSH-2.0-OpenSSH_9.6\r\n\r\n", close=True), AMBIGUOUS, "BAD_ANSWER", id="another protocol"
         ),
         pytest.param(always(b"HTTP/1.1 abc OK\r\n\r\n", close=True), AMBIGUOUS, "BAD_ANSWER", id="no status"),
         pytest.param(
