@@ -51,6 +51,9 @@ _MEANINGS: dict[int, tuple[str, str]] = {
 }
 _SCOPE = "sip:write"
 
+#: What the codes say that no status has for its own.
+_SAID = {**dict(_MEANINGS.values()), "SIP_NOT_ENABLED": "SIP is not enabled for this account"}
+
 #: The failure body that the vendor's other calls use for a status; 1 for those not named.
 _USUAL_FORM = {400: "3", 402: "2", 429: "2", 500: "2"}
 
@@ -72,8 +75,9 @@ def failure(
     usual_code, usual_message = _MEANINGS.get(status, fallback)
     if not form:
         form = "html" if 502 <= status <= 504 or status >= 520 else _USUAL_FORM.get(status, "1")
-    if code and form in ("2", "5"):
-        message = message or code  # these bodies have no other place for a code
+    if code and not message:
+        # Failures 2 and 5 have no other place for a code.
+        message = _SAID.get(code) or (code if form in ("2", "5") else usual_message)
     code, message = code or usual_code, message or usual_message
     error: dict[str, object] = {"error": code, "message": message}
     if status == 401:
@@ -139,7 +143,7 @@ def reason(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
     except ValueError:
-        return "Web Server Is Down" if status >= 520 else "Unknown"
+        return "Web Server Returned an Unknown Error" if status >= 520 else "Unknown"
 
 
 BOMB_BYTES = 200 * 1024 * 1024

@@ -71,7 +71,7 @@ async def test_a_success_can_come_without_a_body(fault: str, status: int) -> Non
             {
                 "status": "error",
                 "data": None,
-                "errors": [{"error": "SIP_NOT_ENABLED", "message": "Invalid parameters"}],
+                "errors": [{"error": "SIP_NOT_ENABLED", "message": "SIP is not enabled for this account"}],
             },
         ),
         (
@@ -108,7 +108,7 @@ async def test_a_success_can_come_without_a_body(fault: str, status: int) -> Non
                 ],
             },
         ),
-        ("403/2:SIP_NOT_ENABLED", 403, {"status": "error", "message": "SIP_NOT_ENABLED"}),
+        ("403/2:SOME_CODE", 403, {"status": "error", "message": "SOME_CODE"}),
         ("404", 404, {"data": None, "errors": [{"error": "NOT_FOUND", "message": "Phone number not found"}]}),
         (
             "409",
