@@ -34,7 +34,7 @@ _VARYING = re.compile(
     | (?P<host> (?<![\w.]) (?: [0-9]{1,3}(?:\.[0-9]{1,3}){3} | (?:[a-z0-9-]+\.)+[a-z]{2,} )
                 (?::[0-9]+)? (?![\w.]*\w)
             | (?<![\w:]) (?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{1,4} (?![\w:]) )
-    | (?P<digits> [0-9]+ )
+    | (?P<digits> (?<![0-9]) (?<!HTTP[ ]) [0-9]+ )
     """,
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )
@@ -98,7 +98,10 @@ class Cause:
     def title(self) -> str:
         """The cause on one line: `NOT_FOUND (404): no such number <number>`."""
         status = f"HTTP {self.http_status}" if self.http_status is not None else "no answer"
-        head = f"{self.error_code} ({status})" if self.error_code else status
+        is_named = self.error_code not in ("", f"HTTP_{self.http_status}")
+        head = f"{self.error_code} ({status})" if is_named else status
+        if self.message.startswith(head):
+            return self.message
         return f"{head}: {self.message}" if self.message else head
 
 
@@ -131,9 +134,9 @@ class CauseTally:
         """Count one request that is `failed` or `unknown`; others are no failures."""
         if result.state is not RequestState.FAILED and result.state is not RequestState.UNKNOWN:
             return
-        code = printable(result.error_code)
+        code = result.error_code
         # An answer without a code is told apart by its status.
-        key = (shape(code), None if code else result.http_status, shape(result.error))
+        key = (code, None if code else result.http_status, shape(result.error))
         group = self._groups.get(key)
         if group is None:
             if len(self._groups) >= _MOST_CAUSES:
@@ -196,18 +199,19 @@ class CauseTally:
         they would be refused again, the rows are run again, once the template or the sheet is mended.
         """
         is_resent = group.is_worth_resending
-        # A code with control characters cannot be typed.
-        code = group.first.error_code if group.is_one_code and group.first.error_code.isprintable() else ""
+        code = group.first.error_code
+        # One with control characters cannot be typed.
+        has_code = group.is_one_code and code.isprintable()
         start = ["retry", run_id] if is_resent else ["run", "results.csv", "--where", "result_state=failed"]
         by_code = ["--error-code", code] if is_resent else ["--where", f"result_error_code={code}"]
         options = [(self._failed if not is_resent else self._total, start)]
-        if code:
+        if has_code:
             options.append((self._picks[code, None, is_resent], [*start, *by_code]))
-        if code and len(group.templates) == 1:
+        if has_code and len(group.templates) == 1:
             template = next(iter(group.templates))
             by_template = ["--template", template] if is_resent else ["--where", f"template={template}"]
             options.append((self._picks[code, template, is_resent], [*start, *by_code, *by_template]))
-        if code and group.is_one_message and not is_resent:
+        if has_code and group.is_one_message and not is_resent:
             message = f"result_error={printable(group.first.error)}"
             options.append((count, [*start, *by_code, "--where", message]))
         # Picks that were not counted (there were too many) are 0, and are no choice.

@@ -23,16 +23,16 @@ class ResultsCsv:
 
     def __init__(self, file: StagedFile, header: Sequence[str]) -> None:
         self._file = file
+        self._rows: list[Sequence[str]] = [header]
         self._texts: list[str] = []
         # The writer is told CRLF so that it quotes cells with a lone CR in them, whatever the version
         # of Python; each line loses its CR again in `write`.
         self._writer = csv.writer(self, lineterminator="\r\n")
-        self._writer.writerow(header)
 
     def add(self, line: Line) -> None:
         """Append one line."""
-        self._writer.writerow(line.cells)
-        if len(self._texts) >= _BATCH:
+        self._rows.append(line.cells)
+        if len(self._rows) >= _BATCH:
             self._flush()
 
     def write(self, text: str) -> None:
@@ -44,8 +44,10 @@ class ResultsCsv:
         self._flush()
 
     def _flush(self) -> None:
-        if self._texts:
+        if self._rows:
+            self._writer.writerows(self._rows)
             # Half a surrogate pair, out of a damaged sheet, has no UTF-8; the report is written for all that.
             text = "\n".join(self._texts) + "\n"
             self._file.write(text.encode("utf-8", errors="backslashreplace"))
+            self._rows.clear()
             self._texts.clear()

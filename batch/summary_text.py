@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,15 +14,17 @@ from batch.summary import ProblemPart, Summary
 #: How many causes, and how many kinds of problems, are told in full.
 _MOST = 8
 
-#: Commands that take the options a run was started with.
 _RESULTS = "results.csv"
+
+_NUMBER = re.compile(r"\+[0-9]{8,15}")
 
 
 def render_summary(summary: Summary, folder: Path, *, options: Sequence[str] = ()) -> str:
     """The summary as lines of text that end with a line break; nothing in it is coloured.
 
     `folder` is where the report is, as the operator would type it. `options` are put into every command
-    after its first word (`--workspace`, where it is not the default one).
+    after its first word (`--workspace`, where it is not the default one). No phone number is in it as a
+    whole, since what commands say ends up in logs; the rows that are named have them.
     """
     return "\n".join(_lines(summary, folder, options)) + "\n"
 
@@ -50,7 +53,12 @@ def _lines(summary: Summary, folder: Path, options: Sequence[str]) -> Iterator[s
     yield ""
     yield "What to do next:"
     yield ""
+    told = {cause.command for cause in summary.causes[:_MOST]} if len(summary.causes) > 1 else set()
+    if told & {step.command for step in summary.next_steps}:
+        yield "  Deal with the causes above one by one; each has its command."
     for step in summary.next_steps:
+        if step.command in told:
+            continue
         yield f"  {step.text}"
         if step.command:
             yield f"    {command_line(step.command, results, options)}"
@@ -60,6 +68,11 @@ def command_line(command: str, results: str, options: Sequence[str] = ()) -> str
     """A command of the summary as it is typed from where the operator stands."""
     program, name, *words = shlex.split(command)
     return shlex.join([program, name, *options, *(results if word == _RESULTS else word for word in words)])
+
+
+def masked(text: str) -> str:
+    """The text with the middle of every E.164 number left out: `+14155…11`."""
+    return _NUMBER.sub(lambda number: f"{number[0][:6]}…{number[0][-2:]}", text)
 
 
 def _title(summary: Summary) -> str:
@@ -100,14 +113,14 @@ def _causes(summary: Summary, results: str, options: Sequence[str]) -> Iterator[
 
 def _cause(cause: Cause, results: str, options: Sequence[str]) -> Iterator[str]:
     example = cause.example
-    place = f"{example.sheet}:{example.row} {example.phone_number} {example.direction}"
+    said = f": {masked(example.error)}" if example.error != cause.message else ""
     yield f"  {cause.count:,} × {cause.title}"
     yield f"      {_shares('template', cause.templates)}; {_shares('country', cause.countries)}"
-    yield f"      for example {place}{f': {example.error}' if example.error else ''}"
+    yield f"      for example {example.sheet}:{example.row} {example.direction}{said}"
     yield f"      {cause.what_to_do[:1].upper()}{cause.what_to_do[1:]}:"
     yield f"        {command_line(cause.command, results, options)}"
     if cause.command_count > cause.count:
-        yield f"        (that takes {cause.command_count:,} requests, because they share the error code)"
+        yield f"        (that sends {cause.command_count:,}: it cannot tell these from others)"
 
 
 def _shares(word: str, shares: Mapping[str, int]) -> str:
@@ -120,7 +133,7 @@ def _shares(word: str, shares: Mapping[str, int]) -> str:
 def _problems(problems: Sequence[ProblemPart]) -> Iterator[str]:
     for problem in problems[:_MOST]:
         column = f" {problem.column}" if problem.column else ""
-        yield f"  {problem.count:,} × {problem.sheet}:{problem.row}{column}: {problem.message}"
+        yield f"  {problem.count:,} × {problem.sheet}:{problem.row}{column}: {masked(problem.message)}"
     if len(problems) > _MOST:
         yield f"  and {_many(len(problems) - _MOST, 'kind', 'kinds')} more: see summary.json"
 

@@ -20,13 +20,12 @@ _NOT_A_REFUSAL = frozenset({Meaning.NO_ANSWER, Meaning.BUSY, Meaning.FAULT})
 class Tally:
     """Counts of a run; it holds 12 bytes for every request that was sent, and nothing for the others.
 
-    `templates` has the states of the requests of each template. `refused` are the failed ones that the
-    API said no to, `rows` the rows of the sheets that were seen. Times are UTC, seconds since the epoch;
-    `durations_s` are those of last attempts.
+    `refused` are the failed requests that the API said no to, `rows` the rows of the sheets that were
+    seen. Times are UTC, seconds since the epoch; `durations_s` are those of last attempts.
     """
 
     def __init__(self) -> None:
-        self.templates: dict[str, Counter[RequestState]] = {}
+        self._states: Counter[tuple[str, RequestState]] = Counter()
         self.causes = CauseTally()
         self.rejected = 0
         self.refused = 0
@@ -36,25 +35,21 @@ class Tally:
         self.last_sent_at: float | None = None
         self.durations_s = array("f")
         self._numbers = array("q")
-        self._place = (-1, -1)
+        self._row = self._sheet_id = -1
         self._problems: dict[str, tuple[Problem, Reject]] = {}
         self._problem_counts: Counter[str] = Counter()
 
     def add_result(self, result: ResultRow) -> None:
         """Count one request."""
-        state = result.state
-        by_state = self.templates.get(result.template)
-        if by_state is None:
-            by_state = self.templates[result.template] = Counter()
-        by_state[state] += 1
-        place = (result.sheet_id, result.row)
-        if place != self._place:
-            self._place = place
+        _, sheet_id, row, number, _, template, state, _, sends, *_ = result
+        if row != self._row or sheet_id != self._sheet_id:
+            self._row, self._sheet_id = row, sheet_id
             self.rows += 1
-        if not result.sends:
+        self._states[template, state] += 1
+        if not sends:
             return
-        self.sends += result.sends
-        self._numbers.append(result.number)
+        self.sends += sends
+        self._numbers.append(number)
         first, last = result.first_sent_at, result.last_sent_at
         if first is not None and (self.first_sent_at is None or first < self.first_sent_at):
             self.first_sent_at = first
@@ -70,7 +65,7 @@ class Tally:
     def add_reject(self, reject: Reject) -> None:
         """Count one rejected row."""
         self.rejected += 1
-        if (reject.sheet_id, reject.row) != self._place:
+        if (reject.sheet_id, reject.row) != (self._sheet_id, self._row):
             self.rows += 1
         for kind in dict.fromkeys(problem.kind for problem in reject.problems):
             self._problem_counts[kind] += 1
@@ -78,12 +73,20 @@ class Tally:
             self._problems.setdefault(problem.kind, (problem, reject))
 
     @property
+    def templates(self) -> dict[str, Counter[RequestState]]:
+        """The counts by state of each template's requests, in the order in which templates came up."""
+        found: dict[str, Counter[RequestState]] = {}
+        for (template, state), count in self._states.items():
+            found.setdefault(template, Counter())[state] = count
+        return found
+
+    @property
     def counts(self) -> Counts:
         """The counts by state."""
-        total: Counter[RequestState] = Counter()
-        for by_state in self.templates.values():
-            total.update(by_state)
-        return Counts(**{state.value: total[state] for state in RequestState}, rejected=self.rejected)
+        total: Counter[str] = Counter()
+        for (_, state), count in self._states.items():
+            total[state.value] += count
+        return Counts(**total, rejected=self.rejected)
 
     @property
     def numbers_sent(self) -> int:
