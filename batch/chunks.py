@@ -82,6 +82,21 @@ class Chunk:
     problems: dict[int, tuple[Problem, ...]] = field(default_factory=dict)
     warnings: dict[int, tuple[Problem, ...]] = field(default_factory=dict)
 
+    def take(self, keep: npt.NDArray[np.int64]) -> Chunk:
+        """The rows at these indices, which ascend."""
+        if len(keep) == len(self.rows):
+            return self
+        places = (
+            {at: place for place, at in enumerate(keep.tolist())} if self.problems or self.warnings else {}
+        )
+        return Chunk(
+            self.rows[keep],
+            tuple(cells[keep] for cells in self.cells),
+            None if self.numeric is None else self.numeric[keep],
+            {places[at]: found for at, found in self.problems.items() if at in places},
+            {places[at]: found for at, found in self.warnings.items() if at in places},
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
