@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
-#: The dialect of the schemas, and of those that templates have.
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+_SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
 
 
 def says(description: str) -> dict[str, str]:
@@ -14,17 +17,40 @@ def says(description: str) -> dict[str, str]:
 
 
 def schema_of(kind: type, *, title: str) -> dict[str, Any]:
-    """The JSON Schema of a dataclass as orjson writes it.
+    """The JSON Schema of a dataclass, whose fields are made with `says`, as orjson writes it.
 
-    Every field is always there. Fields may be added in later versions, so a reader ignores those that
-    it does not know; none is taken away or changes its meaning unless `schema_version` does.
+    Every field is always there. Further fields are allowed: they may be added in later versions, and a
+    reader ignores those that it does not know.
     """
-    # Here, and not above: only whoever asks for a schema needs pydantic.
-    from pydantic import TypeAdapter
+    parts: dict[str, Any] = {}
+    whole = _object(kind, parts)
+    return {"$schema": _DIALECT, "title": title, **whole, "$defs": parts}
 
-    schema = TypeAdapter(kind).json_schema(mode="serialization")
-    for part in (schema, *schema.get("$defs", {}).values()):
-        part["description"] = (part.get("description") or "").split("\n")[0]
-        for field in part["properties"].values():
-            field.pop("title", None)
-    return {"$schema": _DIALECT, **schema, "title": title}
+
+def _object(kind: type, parts: dict[str, Any]) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    known = fields(kind)
+    return {
+        "description": (kind.__doc__ or "").partition("\n")[0],
+        "type": "object",
+        "properties": {
+            field.name: {**_type(hints[field.name], parts), "description": field.metadata["description"]}
+            for field in known
+        },
+        "required": [field.name for field in known],
+    }
+
+
+def _type(hint: Any, parts: dict[str, Any]) -> dict[str, Any]:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is UnionType:
+        return {"type": [_SIMPLE[argument] for argument in arguments]}
+    if origin is tuple:
+        return {"type": "array", "items": _type(arguments[0], parts)}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": _type(arguments[1], parts)}
+    if is_dataclass(hint) and isinstance(hint, type):
+        if hint.__name__ not in parts:
+            parts[hint.__name__] = _object(hint, parts)
+        return {"$ref": f"#/$defs/{hint.__name__}"}
+    return {"type": _SIMPLE[hint]}

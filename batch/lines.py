@@ -202,7 +202,7 @@ class _Union:
         shapes: list[_Shape] = []
         for sheet in sheets:
             words = [sheet.number_column, sheet.direction_column, sheet.template_column]
-            own = list(range(len(sheet.header))) if with_cells else words
+            own = list(range(len(sheet.header))) if with_cells else words.copy()
             if _NUMBER_TO in sheet.header:
                 words.append(sheet.header.index(_NUMBER_TO))
             seen: Counter[tuple[str, bool]] = Counter()
