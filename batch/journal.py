@@ -124,6 +124,10 @@ class RunRecord:
     warnings: tuple[Warned, ...]
 
 
+#: The kind of event that says at which rate a search has settled, as `rate_per_s`.
+FOUND_RATE = "rate_found"
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened to a run as a whole: a pause, a changed rate, a breaker, a signal."""
@@ -256,6 +260,10 @@ class Journal(Protocol):
 
     def end(self, run_id: str, reason: StopReason, at: float) -> None:
         """Record why the run is no longer going; what it applied is known to the fleet from here on."""
+        ...
+
+    def found_rate(self, run_id: str) -> float | None:
+        """What the newest search for a rate settled at, in sends a second, at the target of this run."""
         ...
 
     def payload(self, payload_id: int) -> bytes:

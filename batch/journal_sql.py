@@ -241,6 +241,11 @@ SELECT json_group_array(json_array({_CLAIM_COLUMNS})) FROM (
 NEXT_DUE = """
 SELECT due_at FROM requests WHERE run_no = ? AND state = 'retrying' {not_barred} ORDER BY due_at LIMIT 1"""
 
+FOUND_RATE = """
+SELECT e.detail FROM events e JOIN runs r ON r.no = e.run_no JOIN runs me ON me.target = r.target
+       AND me.account = r.account
+WHERE e.kind = ? AND me.no = ? ORDER BY e.no DESC LIMIT 1"""
+
 COUNT_STATES = "SELECT state, COUNT(*) FROM requests WHERE run_no = ? GROUP BY state"
 
 SELECT_RESULTS = """

@@ -71,6 +71,7 @@ class Judge:
         counted = self._counts(outcome)
         if outcome.verdict is Verdict.ACCEPTED:
             self._budget.succeeded()
+            self._pacer.accepted(started_s)
         in_doubt = claim.in_doubt or outcome.verdict is Verdict.AMBIGUOUS
         state = state_after(outcome, claim.attempts + counted, in_doubt=in_doubt, policy=self._policy)
         due_at = None

@@ -12,6 +12,7 @@ import numpy as np
 
 from batch.errors import JournalError
 from batch.journal import (
+    FOUND_RATE,
     Applied,
     AttemptRow,
     Claim,
@@ -297,6 +298,18 @@ class MemoryJournal:
     def end(self, run_id: str, reason: StopReason, at: float) -> None:
         """Record why the run is no longer going."""
         self._move_run(self._run(run_id), reason.run_state, reason=reason, ended_at=at)
+
+    def found_rate(self, run_id: str) -> float | None:
+        """What the newest search for a rate settled at, in sends a second, at the target of this run."""
+        record = self._run(run_id).record
+        found = [
+            (event.at, float(str(event.detail["rate_per_s"])))
+            for run in self._runs.values()
+            if (run.record.target, run.record.account) == (record.target, record.account)
+            for event in run.events
+            if event.kind == FOUND_RATE
+        ]
+        return max(found)[1] if found else None
 
     def payload(self, payload_id: int) -> bytes:
         """The body of a payload."""

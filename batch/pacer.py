@@ -55,14 +55,20 @@ class Rate(NamedTuple):
 
 
 def parse_rates(text: str) -> tuple[Rate, ...]:
-    """`20/s`, `600/m`, `20/s, 600/m`: all of them hold at once. `UsageError` says what is accepted."""
+    """`20/s`, `600/m`, `20/s, 600/m`: all of them hold at once; `auto` is no rate at all: find it.
+
+    `UsageError` says what is accepted.
+    """
+    if text.strip().lower() == "auto":
+        return ()
     rates = []
     for part in re.split(r"[\s,;+]+(?=\d)", text.strip().lower()):
         found = _RATE.fullmatch(part.strip())
         if not found or found[2] not in _UNITS_S or float(found[1]) <= 0:
             raise UsageError(
                 f'rate "{text}" is not understood: write a number of requests and s, m or h, '
-                'such as 5/s or 300/m; several are joined by a comma, such as "20/s,600/m"'
+                'such as 5/s or 300/m; several are joined by a comma, such as "20/s,600/m"; '
+                "auto finds the rate that the API allows"
             )
         rates.append(Rate(float(found[1]), _UNITS_S[found[2]]))
     return tuple(rates)
@@ -84,7 +90,7 @@ class Pacer:
         self._cut_at_s = -math.inf
         self._climbed_at_s = -math.inf
         self._windows = [(rate.per_s, deque[float](maxlen=max(1, math.floor(rate.sends)))) for rate in rates]
-        self._base_s = max(rate.per_s / rate.sends for rate in rates) / _SHARE
+        self._base_s = max((rate.per_s / rate.sends for rate in rates), default=0.0) / _SHARE
 
     @property
     def rate_per_s(self) -> float:
@@ -130,6 +136,9 @@ class Pacer:
         self._cut_at_s = self._climbed_at_s = now
         return True
 
+    def accepted(self, sent_at_s: float) -> None:
+        """The far end accepted a send that left at `sent_at_s`: nothing to learn where the rate is given."""
+
     def at_most(self, rate_per_s: float) -> None:
         """The far end named its rate: stay below it. It can only lower the rate, never raise it."""
         if 0 < rate_per_s < self.rate_per_s:
@@ -137,7 +146,7 @@ class Pacer:
             self._climbed_at_s = self._now()
 
     def _ready_at(self, now: float) -> float:
-        self._climb(now)
+        self._adjust(now)
         ready = max(self._slot_s, self._paused_until_s)
         for per_s, left_at in self._windows:
             if len(left_at) == left_at.maxlen:
@@ -145,13 +154,16 @@ class Pacer:
         return ready
 
     def _leave(self, now: float) -> None:
-        spacing_s = self._base_s / self._share
         kept = self._slot_s if now - self._slot_s <= _CATCH_UP_S else now
-        self._slot_s = kept + spacing_s
+        self._slot_s = kept + self._spacing_s()
         for _, left_at in self._windows:
             left_at.append(now)
 
-    def _climb(self, now: float) -> None:
+    def _spacing_s(self) -> float:
+        return self._base_s / self._share
+
+    def _adjust(self, now: float) -> None:
+        """Climb back to the rate that was asked for."""
         if self._share < 1.0 and now > self._paused_until_s:
             since = max(self._climbed_at_s, self._paused_until_s)
             self._share = min(1.0, self._share + (now - since) * _CLIMB_PER_S)

@@ -14,12 +14,13 @@ from batch.breaker import FailureLimit, Gate
 from batch.clock import Clock
 from batch.desk import Bell, Desk, Dispatcher, LocalDispatcher, Ready, RunBlocking, in_thread
 from batch.errors import JournalError
-from batch.journal import Counts, Journal, Shard
+from batch.journal import FOUND_RATE, Counts, Journal, Shard
 from batch.judging import ABORTED, Judge
 from batch.pacer import Pacer, Rate
 from batch.plans import DIRECTIONS
 from batch.progress import Progress, Silent
 from batch.retrying import Dice, RetryBudget, RetryPolicy
+from batch.seeking import SeekingPacer
 from batch.states import StopReason
 from batch.target import Outcome, Target, Verdict
 
@@ -38,9 +39,10 @@ _AHEAD_S = 0.25
 class RunOptions:
     """How a run is sent; times in seconds.
 
-    `concurrency` None takes what the rate and the measured latency need. `canary` is how many requests
-    are sent, and must succeed, before the others. `drain_s` is how long a stopped run waits for what is
-    in flight, and `outage_s` how long an outage is sat out.
+    No `rates` at all means that the rate is to be found. `concurrency` None takes what the rate and the
+    measured latency need. `canary` is how many requests are sent, and must succeed, before the others.
+    `drain_s` is how long a stopped run waits for what is in flight, and `outage_s` how long an outage is
+    sat out.
     """
 
     rates: tuple[Rate, ...] = (Rate(5, 1.0),)
@@ -113,18 +115,25 @@ async def run(
     clock = clock or Clock()
     begun_at = clock.utc()
 
-    def begin() -> tuple[int, Counts, list[Shard], bool]:
+    def begin() -> tuple[int, Counts, list[Shard], bool, float | None]:
         lost = journal.begin(run_id, begun_at)
         is_past_canary = any(event.kind == "canary_passed" for event in journal.events(run_id))
-        return lost, journal.counts(run_id), journal.shards(run_id, SHARD_SIZE), is_past_canary
+        counts, shards = journal.counts(run_id), journal.shards(run_id, SHARD_SIZE)
+        return lost, counts, shards, is_past_canary, None if options.rates else journal.found_rate(run_id)
 
-    lost, counts, shards, is_past_canary = await run_blocking(begin)
+    lost, counts, shards, is_past_canary, known_per_s = await run_blocking(begin)
+    pacer = (
+        Pacer(options.rates, now=clock.now)
+        if options.rates
+        else SeekingPacer(now=clock.now, known_per_s=known_per_s)
+    )
     engine = Engine(
         journal,
         run_id,
         target,
         options,
         counts=counts,
+        pacer=pacer,
         canary=0 if is_past_canary else min(options.canary or 0, counts.left),
         progress=progress or Silent(),
         clock=clock,
@@ -132,7 +141,7 @@ async def run(
         dice=dice,
         dispatcher=dispatcher or LocalDispatcher(shards),
     )
-    engine.desk.note("began", left=counts.left, lost=lost, rate=", ".join(map(str, options.rates)))
+    engine.desk.note("began", left=counts.left, lost=lost, rate=", ".join(map(str, options.rates)) or "auto")
     if controls is not None:
         controls.attach(engine)
     return await engine.run()
@@ -149,6 +158,7 @@ class Engine:
         options: RunOptions,
         *,
         counts: Counts,
+        pacer: Pacer,
         canary: int,
         progress: Progress,
         clock: Clock,
@@ -176,11 +186,11 @@ class Engine:
         self._latency_s = 0.0
         self._canary = canary
         self._canary_seen: set[int] = set()
-        self._pacer = Pacer(options.rates, now=clock.now)
+        self._pacer = pacer
         self._limit = options.concurrency or min(
             _MOST_WORKERS, max(_FEWEST_WORKERS, math.ceil(self._pacer.asked_per_s / 2))
         )
-        budget = RetryBudget()
+        budget = RetryBudget(options.retry)
         self._judge = Judge(
             policy=options.retry,
             max_failures=options.max_failures,
@@ -237,6 +247,8 @@ class Engine:
         self.desk.give_back()
         if reason is not StopReason.DONE:
             self.desk.note("stopped", reason=reason.value, message=message)
+        if isinstance(self._pacer, SeekingPacer) and self._pacer.found_per_s is not None:
+            self.desk.note(FOUND_RATE, rate_per_s=round(self._pacer.found_per_s, 3))
         self._bell.ring()
         self._look_for_the_end()
 

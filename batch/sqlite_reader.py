@@ -15,7 +15,7 @@ import orjson
 
 from batch import journal_sql as sql
 from batch.errors import JournalError
-from batch.journal import Applied, AttemptRow, Counts, Event, ResultRow, RunRecord, Shard
+from batch.journal import FOUND_RATE, Applied, AttemptRow, Counts, Event, ResultRow, RunRecord, Shard
 from batch.plans import CellChunk, Problem, Reject, SheetPin, Warned
 from batch.states import RequestState, RunState, StopReason
 
@@ -138,6 +138,12 @@ class SqliteReader:
         with self._translated():
             found = self._db.execute(statement, (self._no(run_id),)).fetchone()
         return None if found is None else float(found[0])
+
+    def found_rate(self, run_id: str) -> float | None:
+        """What the newest search for a rate settled at, in sends a second, at the target of this run."""
+        with self._translated():
+            found = self._db.execute(sql.FOUND_RATE, (FOUND_RATE, self._no(run_id))).fetchone()
+        return None if found is None else float(orjson.loads(found[0])["rate_per_s"])
 
     def payload(self, payload_id: int) -> bytes:
         """The body of a payload."""
