@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,12 +17,12 @@ from typing import Any
 
 from batch.columns import RESULT_COLUMNS
 from batch.errors import ReportError, UsageError
-from batch.guard import guard
 from batch.journal import RunRecord
-from batch.lines import REJECTED, Line
+from batch.lines import Line
 from batch.staging import StagedFile
-from batch.states import RequestState
 from batch.summary import Summary
+from batch.workbook_formats import Formats, clean
+from batch.workbook_summary import write_summary
 
 NAME = "results.xlsx"
 
@@ -40,18 +40,6 @@ _WIDTHS = (9, 60)
 
 #: Cells of these columns are numbers; everything else is text, a phone number above all.
 _NUMERIC = ("result_attempts", "result_http_status", "result_duration_ms", "result_row")
-
-#: The colours of `result_state`, text on fill, which stay apart in print and for most who are colour-blind.
-_COLOURS = {
-    RequestState.SUCCEEDED.value: ("#0B5D1E", "#DDF3E1"),
-    RequestState.FAILED.value: ("#8A1020", "#FBDDE1"),
-    RequestState.UNKNOWN.value: ("#7A4A00", "#FFEBC8"),
-    RequestState.SKIPPED.value: ("#555555", "#EEEEEE"),
-    RequestState.RETRYING.value: ("#1F4E79", "#DCEBF7"),
-    RequestState.IN_FLIGHT.value: ("#1F4E79", "#DCEBF7"),
-    RequestState.PENDING.value: ("#1F4E79", "#DCEBF7"),
-    REJECTED: ("#5B2A86", "#ECE0F5"),
-}
 
 
 def is_available() -> bool:
@@ -92,7 +80,7 @@ class ResultsXlsx:
         # The same run gives the same bytes: the time is the run's, not that of writing.
         created = datetime.fromtimestamp(run.created_at, UTC).replace(tzinfo=None, microsecond=0)
         self._book.set_properties({"title": f"sipbatch run {run.id}", "created": created})
-        self._formats = _Formats(self._book)
+        self._formats = Formats(self._book)
         self._summary: Any = self._book.add_worksheet("Summary")
         self._cut = 0
         self._results: list[_Table] = [self._table("Results")]
@@ -113,11 +101,20 @@ class ResultsXlsx:
         try:
             for table in (*self._results, *self._rejects):
                 table.finish()
-            _write_summary(self._summary, self._formats, summary, self._cut)
+            write_summary(self._summary, self._formats, summary, notes=self._notes())
             self._book.close()
         except (OSError, import_module("xlsxwriter.exceptions").XlsxFileError) as error:
             raise _no_room(error) from error
         self._file.written_by(self._folder / NAME)
+
+    def _notes(self) -> tuple[str, ...]:
+        if not self._cut:
+            return ()
+        cells = "1 cell was" if self._cut == 1 else f"{self._cut:,} cells were"
+        return (
+            f"{cells} cut at {MOST_CHARACTERS:,} characters, the most that a workbook holds;"
+            " results.csv has the whole.",
+        )
 
     def _table(self, name: str) -> _Table:
         return _Table(self._book.add_worksheet(name), self._header, self._formats)
@@ -133,33 +130,10 @@ class ResultsXlsx:
         self._stack.close()
 
 
-class _Formats:
-    """The looks of cells. `text` is marked as text, so that editing a cell does not make it a formula."""
-
-    def __init__(self, book: Any) -> None:
-        self.text = book.add_format({"num_format": "@"})
-        self.wrapped = book.add_format({"num_format": "@", "text_wrap": True, "valign": "top"})
-        self.number = book.add_format({"num_format": "0"})
-        self.count = book.add_format({"num_format": "#,##0", "valign": "top"})
-        self.header = book.add_format(
-            {"bold": True, "font_color": "#FFFFFF", "bg_color": "#24425C", "num_format": "@"}
-        )
-        self.title = book.add_format({"bold": True, "font_size": 16, "num_format": "@"})
-        self.heading = book.add_format(
-            {"bold": True, "font_size": 12, "num_format": "@", "bottom": 1, "bottom_color": "#9AA7B2"}
-        )
-        self.label = book.add_format({"font_color": "#555555", "num_format": "@", "valign": "top"})
-        self.command = book.add_format({"font_name": "Consolas", "num_format": "@", "valign": "top"})
-        self.states = {
-            state: book.add_format({"num_format": "@", "font_color": text, "bg_color": fill})
-            for state, (text, fill) in _COLOURS.items()
-        }
-
-
 class _Table:
     """One worksheet of lines under the report's header."""
 
-    def __init__(self, sheet: Any, header: Sequence[str], formats: _Formats) -> None:
+    def __init__(self, sheet: Any, header: Sequence[str], formats: Formats) -> None:
         self.rows = 0
         self._sheet = sheet
         self._formats = formats
@@ -167,8 +141,10 @@ class _Table:
         self._numeric = frozenset(self._state + RESULT_COLUMNS.index(name) for name in _NUMERIC)
         self._widths = [len(name) + 3 for name in header]  # room for the filter's button
         sheet.freeze_panes(1, 0)
+        sheet.set_landscape()
+        sheet.repeat_rows(0)
         for column, name in enumerate(header):
-            sheet.write_string(0, column, _clean(name), formats.header)
+            sheet.write_string(0, column, clean(name), formats.header)
         self.rows = 1
 
     def add(self, cells: Sequence[str]) -> int:
@@ -185,7 +161,7 @@ class _Table:
                 sheet.write_number(row, column, int(cell), self._formats.number)
             else:
                 cut += len(cell) > MOST_CHARACTERS
-                write(row, column, _clean(cell), text)
+                write(row, column, clean(cell), text)
         if row <= _MEASURED_ROWS:
             self._widths = [max(*pair) for pair in zip(self._widths, map(len, cells), strict=True)]
         self.rows += 1
@@ -198,102 +174,6 @@ class _Table:
             self._sheet.set_column(column, column, min(max(width + 1, least), most), self._formats.text)
         self._sheet.autofilter(0, 0, max(self.rows - 1, 1), len(self._widths) - 1)
         self._sheet.ignore_errors({"number_stored_as_text": f"A1:XFD{MOST_ROWS}"})
-
-
-def _write_summary(sheet: Any, formats: _Formats, summary: Summary, cut: int) -> None:
-    sheet.hide_gridlines(2)
-    sheet.set_column(0, 0, 26)
-    sheet.set_column(1, 1, 34)
-    sheet.set_column(2, 2, 60)
-    sheet.set_column(3, 4, 44)
-    sheet.set_landscape()
-    sheet.fit_to_pages(1, 0)
-    for row, cells in enumerate(_summary_rows(formats, summary, cut)):
-        for column, (value, look) in enumerate(cells):
-            if isinstance(value, int):
-                sheet.write_number(row, column, value, look)
-            elif value:
-                sheet.write_string(row, column, guard(_clean(value)), look)
-
-
-_Cell = tuple[str | int, Any]
-
-
-def _summary_rows(formats: _Formats, summary: Summary, cut: int) -> Iterator[list[_Cell]]:
-    run, sending = summary.run, summary.sending
-    yield [(f"Run {run.id}", formats.title)]
-    yield [(summary.headline.replace("results.csv", "the worksheet Results"), formats.text)]
-    if run.message:
-        yield [(run.message, formats.text)]
-    facts: list[tuple[str, str | int | None]] = [
-        ("State", run.state if run.reason in (None, "done") else f"{run.state} ({run.reason})"),
-        ("Target", run.target),
-        ("Started (UTC)", run.started_at),
-        ("Ended (UTC)", run.ended_at),
-        ("Duration", None if run.duration_s is None else f"{run.duration_s:,.1f} s"),
-        ("Sends", sending.sends),
-        ("Sends a second", None if sending.sends_per_s is None else f"{sending.sends_per_s:,.1f}"),
-        ("Latency, median", None if sending.latency_p50_ms is None else f"{sending.latency_p50_ms:,.0f} ms"),
-        ("Latency, 95 %", None if sending.latency_p95_ms is None else f"{sending.latency_p95_ms:,.0f} ms"),
-        ("Plan digest", run.plan_digest),
-    ]
-    yield []
-    for label, value in facts:
-        if value is not None:
-            yield [
-                (label, formats.label),
-                (value, formats.number if isinstance(value, int) else formats.text),
-            ]
-    yield from _heading(formats, "Requests by state", "Count")
-    counts = summary.counts
-    for state in RequestState:
-        yield [(state.value, formats.states[state.value]), (getattr(counts, state.value), formats.count)]
-    yield [("requests", formats.label), (counts.requests, formats.count)]
-    yield [("rejected rows", formats.states[REJECTED]), (counts.rejected, formats.count)]
-    if summary.causes:
-        yield from _heading(formats, "Failures", "Cause", "Message", "For example", "Send those again")
-        for cause in summary.causes:
-            place = f"{cause.example.sheet}:{cause.example.row} {cause.example.phone_number}"
-            yield [
-                (cause.count, formats.count),
-                (cause.title.partition(": ")[0], formats.wrapped),
-                (cause.message, formats.wrapped),
-                (f"{place}: {cause.what_to_do}", formats.wrapped),
-                (cause.command, formats.command),
-            ]
-    if summary.rejects:
-        yield from _heading(formats, "Rejected rows", "Kind", "For example")
-        for problem in summary.rejects:
-            place = f"{problem.sheet}:{problem.row} {problem.column}".rstrip()
-            yield [
-                (problem.count, formats.count),
-                (problem.kind, formats.wrapped),
-                (f"{place}: {problem.message}", formats.wrapped),
-            ]
-    yield from _heading(formats, "What to do next", "")
-    for step in summary.next_steps:
-        yield [(step.text, formats.text)]
-        if step.command:
-            yield [("", formats.text), (step.command, formats.command)]
-    if cut:
-        yield []
-        yield [
-            (
-                f"{cut:,} cells were cut at {MOST_CHARACTERS:,} characters, the most that a workbook holds;"
-                " results.csv has them whole.",
-                formats.text,
-            )
-        ]
-
-
-def _heading(formats: _Formats, *names: str) -> Iterator[list[_Cell]]:
-    yield []
-    yield [(name or " ", formats.heading) for name in names]
-
-
-def _clean(text: str) -> str:
-    """Without halves of surrogate pairs, which no file can hold; control characters XlsxWriter escapes."""
-    return text if text.isascii() else text.encode("utf-8", errors="backslashreplace").decode()
 
 
 def _no_room(error: Exception) -> ReportError:

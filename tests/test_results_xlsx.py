@@ -175,7 +175,7 @@ def test_a_cell_that_is_too_long_is_cut_and_counted(tmp_path: Path) -> None:
     report = write(tmp_path, draft, {0: SUCCEEDED})
     path = report.paths["results.xlsx"]
     assert len(cells_of(path, "Results")[1][3]) == 32_767
-    assert any("1 cells were cut" in cell for row in cells_of(path, "Summary") for cell in row)
+    assert any("1 cell was cut" in cell for row in cells_of(path, "Summary") for cell in row)
     assert "x" * 40_000 in report.results.read_text()
 
 
