@@ -200,11 +200,11 @@ def _cells(
     row: str, given: dict[str, Any], template: Template
 ) -> tuple[dict[str, str], dict[tuple[str | int, ...], str], str, dict[str, str]]:
     """One row of a sheet: its cells by variable and by override, its place, and the header of each."""
+    path, number = _place(row)
     from batch.chunks import SheetOptions
     from batch.schema import dotted
     from batch.sheets import open_sheets
 
-    path, number = _place(row)
     worksheet = given.pop("worksheet")
     if worksheet is None and not path.exists() and "#" in path.name:
         # Messages call a worksheet `book.xlsx#Main`, and that is what people paste here.
