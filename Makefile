@@ -16,8 +16,11 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group test --group check --group bench
 	@touch $@
 
-demo: $(VENV)/.ready  ## the main job against the embedded sandbox
-	$(BIN)/python -m benchmarks.demo
+demo: $(VENV)/.ready  ## the main job against the embedded sandbox, which answers some requests with 429 and 503
+	$(BIN)/sipbatch plan sample_csvs/carrier_migration.csv --workspace demo-runs
+	$(BIN)/sipbatch run sample_csvs/carrier_migration.csv --yes --workspace demo-runs --rate 50/s \
+	    --sandbox --sandbox-limit 50/s --sandbox-latency 20ms..80ms \
+	    --sandbox-fault 429=0.01 --sandbox-fault 503=0.01 --sandbox-seed 7
 
 test: $(VENV)/.ready  ## the tests
 	$(BIN)/python -m pytest
