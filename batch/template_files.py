@@ -369,8 +369,8 @@ def wrong_name(name: str) -> str:
     """Why a name can be no template's, or nothing: no name leads out of the folder."""
     if not name or name != name.strip():
         return "a template's name is not blank, and neither begins nor ends with a blank"
-    if name.startswith("."):
-        return "a template's name does not begin with a dot"
     if ".." in name or any(letter in "/\\:+" or not letter.isprintable() for letter in name):
         return "a template's name holds no / \\ : + or .., and nothing invisible"
+    if name.startswith("."):
+        return "a template's name does not begin with a dot"
     return "a template's name is at most 100 characters" if len(name) > 100 else ""
