@@ -100,16 +100,17 @@ class Meetings:
 
         Of requests that repeat a key, the first stands for all.
         """
-        count = len(self.order)
-        if not count:
-            return np.empty(0, dtype=np.int64)
-        is_first = np.append(True, self.sorted_keys[1:] != self.sorted_keys[:-1])
-        numbers = self.sorted_keys[is_first] >> 1
-        lone = np.ones(len(numbers), dtype=np.bool_)
-        paired = numbers[1:] == numbers[:-1]
+        keys, order = self.sorted_keys, self.order
+        if not len(keys):
+            return order
+        if self.repeats():
+            is_first = np.append(True, keys[1:] != keys[:-1])
+            keys, order = keys[is_first], order[is_first]
+        lone = np.ones(len(keys), dtype=np.bool_)
+        paired = (keys[1:] ^ keys[:-1]) == 1  # distinct and sorted: an even key and the next one
         lone[1:] &= ~paired
         lone[:-1] &= ~paired
-        return np.sort(self.order[is_first][lone])
+        return np.sort(order[lone])
 
 
 def _gather(here: Int64s, there: Int32s, clashing: Int32s, keys: Int64s) -> list[Conflict]:

@@ -358,7 +358,7 @@ def write_rejects(plan: Plan, path: Path) -> None:
 
 
 class _LineFeeds:
-    """Ends lines as `results.csv` does. The CSV writer is told CRLF, so that it quotes a lone CR in a cell."""
+    """Ends lines as `results.csv` does; the CSV writer is told CRLF, so that it quotes a lone CR."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file

@@ -33,7 +33,7 @@ from batch.plans import (
     keys_of,
     plan_digest,
 )
-from batch.rows import NumberRules, RowReader, Rows
+from batch.rows import GrowingRows, NumberRules, RowReader, Rows
 
 #: How many other rows a conflict names before it only counts them.
 _NAMED = 4
@@ -80,7 +80,7 @@ class _Draft:
         self._number_headers: list[str] = []
         self._unused: list[tuple[int, int, str]] = []  # sheet, row of the header, header
         self._cells: list[CellChunk] = []
-        self._parts: list[Rows] = []
+        self._rows = GrowingRows()
         self._rejects: list[Reject] = []
         self._request_count = 0
 
@@ -93,7 +93,7 @@ class _Draft:
         for chunk in sheet.chunks():
             row_count += len(chunk.rows)
             rows, rejects = self._reader.read(chunk)
-            self._parts.append(rows)
+            self._rows.add(rows)
             self._rejects += rejects
             self._request_count += int(rows.widths().sum())
             if self._request_count > self._options.request_limit:
@@ -110,9 +110,8 @@ class _Draft:
 
     def finish(self) -> Plan:
         """Expand, compare the requests with each other, and put the plan together."""
-        rows = Rows.joined(self._parts)
+        rows = self._rows.all()
         rows = rows._replace(payload_ids=self._reader.payloads.merged(rows.payload_ids))
-        self._parts.clear()
         owners, numbers, directions = rows.expand()
         meetings = Meetings.of(keys_of(numbers, directions))
         conflicts = meetings.conflicts(owners, rows.payload_ids[owners])
@@ -129,12 +128,18 @@ class _Draft:
         self._warn_of_lone(rows, owners, numbers, directions, meetings.alone())
         del meetings
 
+        # Not needed any more, and there may be millions of each.
+        rows = rows._replace(first=numbers[:0], last=numbers[:0])
         # What only rejected rows had is not of the plan: neither a payload nor a template.
         payloads, payload_ids = self._reader.payloads.taken(rows.payload_ids)
         template_order, template_of = pd.factorize(rows.template_ids)
         template_ids = template_order.astype(np.int32, copy=False)
         expanded_payload_ids = payload_ids[owners]
         first = duplicate_of < 0
+        if first.all():
+            digest = plan_digest(numbers, directions, expanded_payload_ids, payloads)
+        else:
+            digest = plan_digest(numbers[first], directions[first], expanded_payload_ids[first], payloads)
         return Plan(
             sheets=tuple(self._pins),
             payloads=payloads,
@@ -150,7 +155,7 @@ class _Draft:
             notes=tuple(self._reader.notes.all),
             rejects=tuple(self._rejects),
             warnings=self._reader.warnings.all(),
-            digest=plan_digest(numbers[first], directions[first], expanded_payload_ids[first], payloads),
+            digest=digest,
             template_digests=dict(self._templates.digests()),
             cells=tuple(self._cells),
         )

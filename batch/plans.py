@@ -171,14 +171,15 @@ def plan_digest(numbers: Int64s, directions: UInt8s, payload_ids: Int32s, payloa
 
     Neither the sheets' names nor the templates' are in it: two plans with one digest send the same.
     """
-    order = np.argsort(keys_of(numbers, directions), kind="stable")
-    # In arrays, since there may be as many payloads as requests.
+    # In arrays, since there may be as many payloads as requests, and with few copies of them.
     shas = np.fromiter((payload.sha256.encode() for payload in payloads), dtype="S64", count=len(payloads))
     distinct, ranks = np.unique(shas, return_inverse=True)
     lines = np.full((len(distinct), 65), ord("\n"), dtype=np.uint8)
     lines[:, :64] = distinct.view(np.uint8).reshape(-1, 64)
-    h = hashlib.sha256(lines.reshape(-1)[:-1].tobytes())
-    h.update(keys_of(numbers, directions)[order].astype("<i8").tobytes())
+    h = hashlib.sha256(lines.reshape(-1)[:-1].data)
+    keys = keys_of(numbers, directions)
+    order = np.argsort(keys, kind="stable")
+    h.update(keys[order].astype("<i8", copy=False).data)
     if len(payloads):
-        h.update(ranks[payload_ids[order]].astype("<i8").tobytes())
+        h.update(ranks[payload_ids[order]].astype("<i8", copy=False).data)
     return h.hexdigest()

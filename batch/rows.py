@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -9,11 +10,11 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from batch.blocks import read_blocks
 from batch.chunks import Chunk, Sheet
 from batch.errors import TemplateError
 from batch.fillings import ChunkColumns, Fillings, Template, Templates
 from batch.payload_store import PayloadStore
+from batch.phone import read_blocks
 from batch.plans import Int32s, Int64s, Problem, Reject, UInt8s, Warned
 from batch.schema import did_you_mean
 
@@ -49,14 +50,6 @@ class Rows(NamedTuple):
     template_ids: Int32s
     note_ids: Int32s
 
-    @classmethod
-    def joined(cls, parts: Sequence[Rows]) -> Rows:
-        """All parts, one after the other."""
-        if not parts:
-            i32, i64 = np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int64)
-            return cls(i32, i32, i64, i64, np.empty(0, dtype=np.uint8), i32, i32, i32)
-        return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-
     def where(self, keep: npt.NDArray[np.bool_]) -> Rows:
         """The rows for which `keep` is true."""
         return Rows(*(column[keep] for column in self))
@@ -76,9 +69,28 @@ class Rows(NamedTuple):
         owners = np.repeat(np.arange(len(widths), dtype=np.int32), widths)
         steps = np.arange(len(owners), dtype=np.int64)
         steps -= np.repeat(np.cumsum(widths) - widths, widths)
-        both = (self.directions == BOTH)[owners]
-        numbers = self.first[owners] + (steps >> both)
-        return owners, numbers, np.where(both, steps & 1, self.directions[owners]).astype(np.uint8)
+        directions = self.directions[owners]
+        both = directions == BOTH
+        directions[both] = steps[both] & 1
+        steps >>= both
+        steps += self.first[owners]
+        return owners, steps, directions
+
+
+class GrowingRows:
+    """Rows of one chunk after the other, in arrays that grow in place: they are never there twice."""
+
+    def __init__(self) -> None:
+        self._columns = [array(code) for code in "iiqqBiii"]
+
+    def add(self, rows: Rows) -> None:
+        """Append some rows."""
+        for column, values in zip(self._columns, rows, strict=True):
+            column.frombytes(np.ascontiguousarray(values, dtype=column.typecode).view(np.uint8).data)
+
+    def all(self) -> Rows:
+        """All rows, in the same memory: none may be added after."""
+        return Rows(*(np.frombuffer(column, dtype=column.typecode) for column in self._columns))
 
 
 class Names:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -110,7 +109,7 @@ def sheet_options(function: Callable[..., R]) -> Callable[..., R]:
             strict=params.pop("strict"),
             numbers=params.pop("numbers"),
             columns=_columns(params.pop("map")),
-            where=tuple(_condition(text) for text in params.pop("where")),
+            where=_conditions(params.pop("where")),
             limit=params.pop("limit"),
             encoding=params.pop("encoding"),
             delimiter=params.pop("delimiter"),
@@ -166,17 +165,10 @@ def _columns(texts: tuple[str, ...]) -> dict[str, str]:
     return columns
 
 
-def _condition(text: str) -> Condition:
-    from batch.chunks import Condition
+def _conditions(texts: tuple[str, ...]) -> tuple[Condition, ...]:
+    from batch.sheets import parse_condition
 
-    found = re.fullmatch(r"(?P<column>[^=]*?[^=\s!])\s*(?P<operator>!?=)(?P<value>.*)", text, re.DOTALL)
-    if found is None:
-        raise UsageError(
-            f'--where "{text}" is not understood: write a column, = or !=, and a value, '
-            "such as --where result_state=failed."
-        )
-    operator: Literal["=", "!="] = "!=" if found["operator"] == "!=" else "="
-    return Condition(found["column"].strip(), operator, found["value"])
+    return tuple(parse_condition(text) for text in texts)
 
 
 _PARAMETERS = (
