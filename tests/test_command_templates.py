@@ -170,6 +170,16 @@ def test_show_row_that_cannot_be(sheet: Path, capsys: pytest.CaptureFixture[str]
     assert "numbers.csv:3 Backup Host: is blank" in capsys.readouterr().err
 
 
+def test_show_row_of_a_sheet_with_other_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--map` says which column is what, as it does where the sheet is planned."""
+    (tmp_path / "odd.csv").write_text("Main DID,gateway\n+14155550100,b.example.com\n", encoding="utf-8")
+    mapped = ["--map", "phone_number=Main DID", "--map", "backup_host=gateway"]
+    arguments = ["templates", "show", "failover", "--row", f"{tmp_path / 'odd.csv'}:2", *mapped]
+    assert main([*arguments, "--templates", TEMPLATES]) == 0
+    assert "host: b.example.com" in capsys.readouterr().out
+    assert main([*arguments, "--map", "gateway", "--templates", TEMPLATES]) == 2
+
+
 @pytest.mark.parametrize(("row", "code"), [("numbers.csv", 2), ("numbers.csv:x", 2), (":7", 2)])
 def test_show_row_is_explained(row: str, code: int, capsys: pytest.CaptureFixture[str]) -> None:
     """A row that is not written as sheet, colon and number is a usage error with an example."""

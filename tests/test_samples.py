@@ -170,7 +170,7 @@ def test_the_reconciliation_sheet_plans() -> None:
 _FIRST = "failover_config.endpoints.0"
 _PERCENT = "alert_config.thresholds.failure_rate_percent"
 
-#: For what each wrong row says of itself: the column that is blamed, the problem's kind, words of its message.
+#: For what each wrong row says of itself: the column that is blamed, the problem's kind, words of it.
 MISTAKES = {
     "a spreadsheet has lost the last digits of the number": (
         "phone_number",

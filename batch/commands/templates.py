@@ -67,7 +67,14 @@ def list_templates(path: Path, *, as_json: bool) -> None:
 @click.option("--row", metavar="SHEET:ROW", help="Fill it with this row of a sheet: numbers.csv:7.")
 @click.option("--worksheet", metavar="NAME", help="The worksheet of a workbook that has several.")
 @click.option("--encoding", metavar="NAME", help="The encoding of a text sheet, where it is not UTF-8.")
-@click.option("--delimiter", metavar="C", help="What separates the cells of a text sheet.")
+@click.option(
+    "--map",
+    "columns",
+    multiple=True,
+    callback=lambda _ctx, _option, texts: _columns(texts),
+    metavar="WORD=COLUMN",
+    help='Say which column is what: --map phone_number="Main DID". Repeatable.',
+)
 @click.option(
     "--header-row",
     type=click.IntRange(min=1),
@@ -226,6 +233,14 @@ def _cells(
         overrides = {path: str(chunk.cells[column][at]) for column, path in columns.overrides.items()}
         return values, overrides, place, headers
     raise SheetError(f"{place}: the sheet has no such row, or it is blank, or the header's.")
+
+
+def _columns(texts: Sequence[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    for text, (word, _, header) in zip(texts, pairs, strict=True):
+        if not (word.strip() and header.strip()):
+            raise UsageError(f'--map "{text}" is not understood: write phone_number="Main DID".')
+    return {word.strip(): header.strip() for word, _, header in pairs}
 
 
 def _place(row: str) -> tuple[Path, int]:
