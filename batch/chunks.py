@@ -24,13 +24,14 @@ CHUNK_ROWS = 50_000
 class Bounds:
     """The most that is read of a file. Each is an option, `--max-` and its name: `--max-unpacked-mb`.
 
-    `unpacked_mb` (of 10^6 bytes) is what a workbook or a `.gz` may unpack to, `ratio` how many times its
-    packed size that may be (small files are let be), `entries` how many files a workbook may consist of.
-    `cell_chars` is the length of one cell (a spreadsheet's own limit is 32,767), `columns` the width of a
-    sheet, `cells` its rows × columns in a workbook, which is held whole.
+    `unpacked_mb` (of 10^6 bytes) is what a workbook or a `.gz` may unpack to, and what the texts of a
+    worksheet's cells may come to; `ratio` is how many times its packed size that may be (small files are let
+    be), `entries` how many files a workbook may consist of. `cell_chars` is the length of one cell (a
+    spreadsheet's own limit is 32,767), `columns` the width of a sheet, `cells` its rows × columns in a
+    workbook, which is held whole.
     """
 
-    unpacked_mb: int = 2_000
+    unpacked_mb: int = 1_000
     ratio: int = 200
     entries: int = 10_000
     cell_chars: int = 32_767

@@ -84,19 +84,20 @@ def _open(path: Path | str, name: str, options: SheetOptions, blocks: tuple[str,
 
         book = open_workbook(source, container, options, blocks)
         name, header_row, header, rows = book.name, book.header_row, book.header, book.chunks
+        warnings = book.warnings
     else:
         from batch.delimited import open_delimited
 
         tab = source.suffixes[:1] == (".tsv",) or source.suffixes[-1:] == (".tsv",)
         text = open_delimited(source, options, blocks, default_delimiter="\t" if tab else ",")
-        header_row, header = text.header_row, text.header
-        rows = text.chunks
+        header_row, header, rows = text.header_row, text.header, text.chunks
+        warnings = ()
     try:
         columns = map_columns(header, blocks=blocks, extra=options.columns)
         narrowing = _Narrowing(header, columns, options)
     except SheetError as error:
         raise SheetError(f"{name}: {error}") from error
-    above = _skipped_titles(header_row, named=options.header_row is not None)
+    warnings += _skipped_titles(header_row, named=options.header_row is not None)
     return Sheet(
         name,
         source.path,
@@ -104,7 +105,7 @@ def _open(path: Path | str, name: str, options: SheetOptions, blocks: tuple[str,
         header,
         columns,
         header_row,
-        lambda: narrowing.narrowed(rows(columns), above),
+        lambda: narrowing.narrowed(rows(columns), warnings),
     )
 
 
