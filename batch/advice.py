@@ -17,6 +17,7 @@ class Meaning(Enum):
     """What an answer says of a request that was not accepted; the value is what to do about it first."""
 
     NO_ANSWER = "see whether the API can be reached"
+    CERTIFICATE = "have the server's certificate mended, or check the base URL"
     BUSY = "lower the rate"
     FAULT = ""  #: the API's own; passes by itself
     KEY = "mend the API key"
@@ -28,6 +29,9 @@ class Meaning(Enum):
     ADDRESS = "check the base URL"
     OTHER = "read the API's message"
 
+
+#: What is no fault of the request that met it, which waits until the fault is mended.
+_STOPS_EVERYTHING = frozenset({Meaning.KEY, Meaning.RIGHTS, Meaning.MONEY, Meaning.CERTIFICATE})
 
 #: The first that is found in an upper-case error code decides.
 _BY_CODE = tuple(
@@ -62,7 +66,7 @@ _BY_STATUS = {
 def meaning_of(http_status: int | None, error_code: str) -> Meaning:
     """What an answer that was no success says; `http_status` is None where no answer came."""
     if http_status is None:
-        return Meaning.NO_ANSWER
+        return Meaning.CERTIFICATE if error_code.startswith("TLS") else Meaning.NO_ANSWER
     code = re.sub(r"[^A-Z0-9]+", "_", error_code.upper())
     for pattern, meaning in _BY_CODE:
         if pattern.search(code):
@@ -90,9 +94,8 @@ def next_action(state: RequestState, http_status: int | None, error_code: str) -
         case RequestState.UNKNOWN:
             return "retry: it may have been applied, and sending it again does no harm"
         case RequestState.PENDING:
-            if http_status is None:
-                return "resume"
-            return _first(meaning_of(http_status, error_code), "resume")
+            meaning = meaning_of(http_status, error_code)
+            return _first(meaning, "resume") if meaning in _STOPS_EVERYTHING else "resume"
         case RequestState.IN_FLIGHT:
             return "resume: it may have been applied, and sending it again does no harm"
         case RequestState.RETRYING:

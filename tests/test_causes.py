@@ -241,6 +241,8 @@ def test_calling_codes(number: int, code: str) -> None:
         (RequestState.SKIPPED, None, "", "nothing"),
         (RequestState.PENDING, None, "", "resume"),
         (RequestState.PENDING, 401, "AUTH_FAILURE", "mend the API key, then resume"),
+        (RequestState.PENDING, 503, "HTTP_503", "resume"),
+        (RequestState.PENDING, None, "TLS_UNTRUSTED", "have the server's certificate mended, or check"),
         (RequestState.PENDING, 402, "HTTP_402", "settle the account's balance, then resume"),
         (RequestState.IN_FLIGHT, None, "", "resume: it may have been applied"),
         (RequestState.RETRYING, 429, "", "resume: it is sent again when its time comes"),
