@@ -97,15 +97,15 @@ class PayloadStore:
 
     def taken(self, ids: Int32s) -> tuple[Sequence[Payload], Int32s]:
         """The payloads with these ids, in the order in which they first occur, and the ids by that order."""
-        order, distinct = pd.factorize(ids)
-        order = order.astype(np.int32, copy=False)
+        places, distinct = pd.factorize(ids)
+        order: Int32s = places.astype(np.int32, copy=False)
         if not self._segments:
             return tuple(self._tail[at] for at in distinct.tolist()), order
         self._pack()
         return PackedPayloads(self._segments, self._all_digests(), distinct.astype(np.int64)), order
 
     def _all_digests(self) -> _Digests:
-        return np.frombuffer(bytes(self._digests), dtype="S32")
+        return np.frombuffer(self._digests, dtype="S32")
 
     def _pack(self) -> None:
         # A body is JSON, and has no line break but the escaped ones.

@@ -207,7 +207,7 @@ class _Draft:
                 Problem(self._number_headers[sheet_id], message, "number.one_direction"),
                 sheet_id,
                 int(rows.rows[owner]),
-                count=len(np.unique(owners[alone])),
+                count=1 + int(np.count_nonzero(np.diff(owners[alone]))),  # of rows: owners ascend
             )
 
 

@@ -172,11 +172,12 @@ def plan_digest(numbers: Int64s, directions: UInt8s, payload_ids: Int32s, payloa
     Neither the sheets' names nor the templates' are in it: two plans with one digest send the same.
     """
     # In arrays, since there may be as many payloads as requests, and with few copies of them.
-    shas = np.fromiter((payload.sha256.encode() for payload in payloads), dtype="S64", count=len(payloads))
-    distinct, ranks = np.unique(shas, return_inverse=True)
-    lines = np.full((len(distinct), 65), ord("\n"), dtype=np.uint8)
-    lines[:, :64] = distinct.view(np.uint8).reshape(-1, 64)
-    h = hashlib.sha256(lines.reshape(-1)[:-1].data)
+    shas = (bytes.fromhex(payload.sha256) for payload in payloads)
+    distinct, ranks = np.unique(np.fromiter(shas, dtype="S32", count=len(payloads)), return_inverse=True)
+    h = hashlib.sha256()
+    for start in range(0, len(distinct), 10_000):
+        lines = distinct[start : start + 10_000].tobytes().hex("\n", 32)
+        h.update(f"\n{lines}".encode() if start else lines.encode())
     keys = keys_of(numbers, directions)
     order = np.argsort(keys, kind="stable")
     h.update(keys[order].astype("<i8", copy=False).data)
