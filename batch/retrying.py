@@ -22,7 +22,7 @@ class RetryPolicy:
     """How often and how soon a request is sent again; times in seconds.
 
     `longest_wait_s` is the longest wait asked for by a server that is sat out; beyond it the run stops
-    and says when to come back.
+    and says when to come back. `budget_tokens` and `retry_cost` are those of the run's `RetryBudget`.
     """
 
     max_attempts: int = 5
@@ -31,6 +31,8 @@ class RetryPolicy:
     cap_s: float = 30.0
     longest_wait_s: float = 120.0
     jitter_after_wait_s: float = 1.0
+    budget_tokens: int = 500
+    retry_cost: int = 14
 
 
 def state_after(outcome: Outcome, attempts: int, *, in_doubt: bool, policy: RetryPolicy) -> RequestState:
@@ -70,17 +72,17 @@ def throttle_wait_s(outcome: Outcome, nth: int, *, policy: RetryPolicy, dice: Di
 
 
 class RetryBudget:
-    """A run-wide purse that keeps retries from becoming the load: full 500, a retry 14, a success back 1.
+    """A run-wide purse that keeps retries from becoming the load: a retry costs, a success gives 1 back.
 
-    Once it is spent, one request in fourteen may be a retry. Throttled retries are free: the pacer
+    Once it is spent, one request in `cost` may be a retry. Throttled retries are free: the pacer
     bounds them already.
     """
 
     __slots__ = ("_cost", "_full", "_tokens")
 
-    def __init__(self, full: int = 500, cost: int = 14) -> None:
-        self._full = self._tokens = full
-        self._cost = cost
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._full = self._tokens = policy.budget_tokens
+        self._cost = policy.retry_cost
 
     @property
     def retries(self) -> int:
