@@ -114,6 +114,7 @@ class Desk:
         self._on_commit = on_commit
         self._claim_at = -math.inf
         self._hold_until = -math.inf
+        self._recalls = 0
         self._got_none = False
         self._ended: list[Ended] = []
         self._released: list[Claim] = []
@@ -146,7 +147,8 @@ class Desk:
         self._bell.ring()
 
     def give_back(self) -> None:
-        """Claims that were not sent go back to where they were."""
+        """Claims that were not sent go back to where they were; also those of a commit that is under way."""
+        self._recalls += 1
         while self.ready:
             self._released.append(self.ready.pop().claim)
         self._claim_at = -math.inf
@@ -190,6 +192,8 @@ class Desk:
             # Nothing else is left that could earn a retry: they may trickle, or the run would never end.
             max_retries = 1
 
+        recalls = self._recalls
+
         def commit() -> tuple[list[Ready], float | None]:
             claims = self._journal.exchange(
                 self._run_id,
@@ -209,6 +213,9 @@ class Desk:
         ready, due_at = await self._run_blocking(commit)
         self.unsaved -= len(ended)
         self._count(ended, released, ready)
+        if recalls != self._recalls:
+            self._released += [claim for claim, _ in ready]
+            ready, want = [], 0
         self.ready.extend(ready)
         for claim, _ in ready:
             if claim.is_retry and not claim.is_free:
