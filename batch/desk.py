@@ -77,8 +77,8 @@ class Desk:
     """One task, `serve`, exchanges with the journal; everything else here only changes memory.
 
     `ready` holds what may be sent, `unsaved` counts results that are not on disk yet, `counts` are those on
-    disk, `shards` those that are open here. `is_dry` says that the journal had nothing to claim, now or
-    later. `wanted` says how many claims to ask for, and `claimable` from which shards; `on_commit` is
+    disk, `shards` those that are open here. `is_dry` says that the journal has nothing to claim beyond
+    `ready`, now or later. `wanted` says how many claims to ask for, and `claimable` from which shards; `on_commit` is
     called after each commit.
     """
 
@@ -137,6 +137,7 @@ class Desk:
             self._claim_at = min(self._claim_at, ended.due_at)
         elif ended.state is RequestState.PENDING:
             self._claim_at = -math.inf
+        self.is_dry &= ended.state.is_final
         if len(self._ended) >= self._group_size:
             self._group_full.set()
         self._bell.ring()
@@ -152,6 +153,7 @@ class Desk:
         while self.ready:
             self._released.append(self.ready.pop().claim)
         self._claim_at = -math.inf
+        self.is_dry = False
         self._bell.ring()
 
     def hold(self, until: float) -> None:
@@ -213,6 +215,8 @@ class Desk:
         ready, due_at = await self._run_blocking(commit)
         self.unsaved -= len(ended)
         self._count(ended, released, ready)
+        if want:
+            self._got_none = not ready
         if recalls != self._recalls:
             self._released += [claim for claim, _ in ready]
             ready, want = [], 0
@@ -227,7 +231,6 @@ class Desk:
     async def _settle(self, want: int, got: int, due_at: float | None) -> None:
         """Decide when it is worth asking for claims again."""
         self.is_dry = False
-        self._got_none = not got
         if got == want:
             return
         if await self._open_shard():
@@ -238,7 +241,7 @@ class Desk:
             return
         dues = [e.due_at for e in self._ended if e.due_at is not None]
         soonest = min([*dues, due_at] if due_at is not None else dues, default=math.inf)
-        self.is_dry = self._got_none and soonest == math.inf
+        self.is_dry = soonest == math.inf
         if self._got_none:
             # What is due already could not be had: no retry is affordable, or another has its shard.
             soonest = max(soonest, self._clock.utc() + _LOOK_AGAIN_S)
