@@ -321,10 +321,9 @@ class Engine:
         return want
 
     def _claimable(self) -> list[Shard]:
-        """All open shards; until the canary has ended, only as far as the canary reaches."""
+        """All open shards; once the canary is chosen and until it has ended, its requests alone."""
         if self._judge.canary_left and len(self._canary_seen) == self._canary:
-            end = max(self._canary_seen) + 1
-            return [Shard(s.first, min(s.end, end)) for s in self.desk.shards if s.first < end]
+            return _spans(sorted(self._canary_seen))
         return self.desk.shards
 
     # --- workers --------------------------------------------------------------------------------
@@ -362,6 +361,8 @@ class Engine:
 
     def _take(self) -> Ready:
         ready = self.desk.ready.popleft()
+        if len(self._canary_seen) < self._canary:
+            self._canary_seen.add(ready.claim.seq)
         self._in_flight += 1
         if 2 * len(self.desk.ready) < self._ahead():
             self.desk.look_again()
@@ -427,6 +428,17 @@ class Engine:
             note = f"stopping, {self._in_flight} in flight" if self._in_flight else ""
         wait_s = max(0.0, self._pacer.paused_until_s - self._clock.now())
         self._progress.update(self.desk.counts, self._pacer.rate_per_s, note, wait_s=wait_s)
+
+
+def _spans(seqs: list[int]) -> list[Shard]:
+    """Just these requests, in as few shards as can be."""
+    spans: list[Shard] = []
+    for seq in seqs:
+        if spans and spans[-1].end == seq:
+            spans[-1] = Shard(spans[-1].first, seq + 1)
+        else:
+            spans.append(Shard(seq, seq + 1))
+    return spans
 
 
 class _Worker:
