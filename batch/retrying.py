@@ -41,7 +41,7 @@ def state_after(outcome: Outcome, attempts: int, *, in_doubt: bool, policy: Retr
     `in_doubt` says that an earlier attempt was ambiguous. Then a request that ends without an answer of
     its own is `unknown` even if the last attempt was surely not applied: an earlier one may have been.
     """
-    if outcome.advice in (Advice.CREDENTIALS, Advice.UNTRUSTED):
+    if outcome.advice in (Advice.CREDENTIALS, Advice.UNTRUSTED) and outcome.verdict is not Verdict.ACCEPTED:
         return RequestState.PENDING
     match outcome.verdict:
         case Verdict.ACCEPTED:
