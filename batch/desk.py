@@ -189,7 +189,7 @@ class Desk:
         if want and not self.shards:
             await self._open_shard()
         shards, now = self._claimable(), self._clock.utc()
-        max_retries = self._budget.retries
+        max_retries = max(0, self._budget.retries - sum(ready.claim.is_paid for ready in self.ready))
         if not max_retries and self._got_none:
             # Nothing else is left that could earn a retry: they may trickle, or the run would never end.
             max_retries = 1
@@ -221,9 +221,6 @@ class Desk:
             self._released += [claim for claim, _ in ready]
             ready, want = [], 0
         self.ready.extend(ready)
-        for claim, _ in ready:
-            if claim.is_retry and not claim.is_free:
-                self._budget.spend()
         if want:
             await self._settle(want, len(ready), due_at)
         self._on_commit()

@@ -55,6 +55,11 @@ class Claim(NamedTuple):
     is_retry: bool  #: it was `retrying`, not `pending`
     is_free: bool  #: this retry takes nothing from the run's retry budget
 
+    @property
+    def is_paid(self) -> bool:
+        """Whether sending it takes something from the run's retry budget."""
+        return self.is_retry and not self.is_free
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:

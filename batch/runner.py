@@ -190,7 +190,7 @@ class Engine:
         self._limit = options.concurrency or min(
             _MOST_WORKERS, max(_FEWEST_WORKERS, math.ceil(self._pacer.asked_per_s / 2))
         )
-        budget = RetryBudget(options.retry)
+        self._budget = RetryBudget(options.retry)
         self._judge = Judge(
             policy=options.retry,
             max_failures=options.max_failures,
@@ -363,6 +363,8 @@ class Engine:
         ready = self.desk.ready.popleft()
         if len(self._canary_seen) < self._canary:
             self._canary_seen.add(ready.claim.seq)
+        if ready.claim.is_paid:
+            self._budget.spend()
         self._in_flight += 1
         if 2 * len(self.desk.ready) < self._ahead():
             self.desk.look_again()
