@@ -6,15 +6,16 @@ import math
 import random
 from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import anyio
 import anyio.abc
 
 from batch.breaker import FailureLimit, Gate
 from batch.clock import Clock
-from batch.desk import Bell, Desk, Dispatcher, LocalDispatcher, Ready, RunBlocking, in_thread
+from batch.desk import Bell, Desk, Dispatcher, LocalDispatcher, RunBlocking, in_thread
 from batch.errors import JournalError
-from batch.journal import FOUND_RATE, Counts, Journal, Shard
+from batch.journal import FOUND_RATE, Claim, Counts, Journal, Shard
 from batch.judging import ABORTED, Judge
 from batch.pacer import Pacer, Rate
 from batch.plans import DIRECTIONS
@@ -199,7 +200,7 @@ class Engine:
             pacer=self._pacer,
             clock=clock,
             dice=dice,
-            budget=budget,
+            budget=self._budget,
         )
         self.desk = Desk(
             journal,
@@ -208,7 +209,7 @@ class Engine:
             counts=counts,
             clock=clock,
             run_blocking=run_blocking,
-            budget=budget,
+            budget=self._budget,
             barred=self._judge.safety.barred,
             wanted=self._wanted,
             claimable=self._claimable,
@@ -359,7 +360,8 @@ class Engine:
             and not (self._in_flight and self._judge.outage.gate is Gate.PROBING)
         )
 
-    def _take(self) -> Ready:
+    def _take(self) -> _Departure:
+        """The next claim, for the slot that the pacer has just given."""
         ready = self.desk.ready.popleft()
         if len(self._canary_seen) < self._canary:
             self._canary_seen.add(ready.claim.seq)
@@ -368,30 +370,30 @@ class Engine:
         self._in_flight += 1
         if 2 * len(self.desk.ready) < self._ahead():
             self.desk.look_again()
-        return ready
+        return _Departure(ready.claim, ready.payload, self._pacer.last_left_s)
 
-    async def _work(self, ready: Ready) -> None:
+    async def _work(self, departure: _Departure) -> None:
         me = _Worker()
         while True:
-            await self._attempt(ready)
+            await self._attempt(departure)
             if self._workers > self._limit:
                 break
             if self._judge.outage.gate is Gate.CLOSED and self._may_send() and self._pacer.take_now():
-                ready = self._take()
+                departure = self._take()
                 continue
             self._idle.append(me)
             self._bell.ring()
-            ready = await me.handed()
+            departure = await me.handed()
         self._workers -= 1
 
-    async def _attempt(self, ready: Ready) -> None:
-        claim = ready.claim
+    async def _attempt(self, departure: _Departure) -> None:
+        claim = departure.claim
         sent_at, started_s = self._clock.utc(), self._clock.now()
         outcome = ABORTED
         try:
             with anyio.move_on_after(self._options.deadline_s) as deadline:
                 outcome = await self._target.send(
-                    f"+{claim.number}", DIRECTIONS[claim.direction], ready.payload
+                    f"+{claim.number}", DIRECTIONS[claim.direction], departure.payload
                 )
             if deadline.cancelled_caught:
                 said = f"no answer within {self._options.deadline_s:g} s; it may have been applied"
@@ -399,6 +401,7 @@ class Engine:
         finally:
             # Also when cancelled: what was sent is journaled, or it would be taken for never sent.
             took_s = self._clock.now() - started_s
+            self._pacer.answered(departure.left_at_s)
             self._latency_s = 0.9 * self._latency_s + 0.1 * took_s if self._latency_s else took_s
             why = self._judge.ended(claim, outcome, sent_at=sent_at, started_s=started_s, desk=self.desk)
             if why is not None:
@@ -443,21 +446,29 @@ def _spans(seqs: list[int]) -> list[Shard]:
     return spans
 
 
+class _Departure(NamedTuple):
+    """A request on its way: its claim, its body, and when the pacer let it go."""
+
+    claim: Claim
+    payload: bytes
+    left_at_s: float
+
+
 class _Worker:
     """One of the requests in flight at a time; waits here for the next."""
 
-    __slots__ = ("_event", "_ready")
+    __slots__ = ("_event", "_departure")
 
     def __init__(self) -> None:
         self._event = anyio.Event()
-        self._ready: Ready | None = None
+        self._departure: _Departure | None = None
 
-    def hand(self, ready: Ready) -> None:
-        self._ready = ready
+    def hand(self, departure: _Departure) -> None:
+        self._departure = departure
         self._event.set()
 
-    async def handed(self) -> Ready:
+    async def handed(self) -> _Departure:
         await self._event.wait()
         self._event = anyio.Event()
-        assert self._ready is not None
-        return self._ready
+        assert self._departure is not None
+        return self._departure
