@@ -23,6 +23,9 @@ from batch.states import RequestState
 _MOST_CAUSES = 1_000
 _MOST_PICKS = 10_000
 
+#: The target's name when it is the embedded sandbox: see `batch.target.Target.name`.
+SANDBOX = "sandbox"
+
 _OTHERS = "(messages of many other kinds)"
 
 _VARYING = re.compile(
@@ -167,7 +170,7 @@ class CauseTally:
         first = group.first
         count = group.states.total()
         code = printable(first.error_code) if group.is_one_code else ""
-        command, command_count = self._command(group, count, run.id)
+        command, command_count = self._command(group, count, run)
         state = RequestState.FAILED if group.states[RequestState.FAILED] else RequestState.UNKNOWN
         return Cause(
             error_code=code,
@@ -192,7 +195,7 @@ class CauseTally:
             command_count=command_count,
         )
 
-    def _command(self, group: _Group, count: int, run_id: str) -> tuple[str, int]:
+    def _command(self, group: _Group, count: int, run: RunRecord) -> tuple[str, int]:
         """The widest command that picks exactly the group, else the narrowest that picks all of it.
 
         With it comes how many requests it picks. The same payloads are sent again by `retry`; where
@@ -202,7 +205,7 @@ class CauseTally:
         code = group.first.error_code
         # One with control characters cannot be typed.
         has_code = group.is_one_code and code.isprintable()
-        start = ["retry", run_id] if is_resent else ["run", "results.csv", "--where", "result_state=failed"]
+        start = ["retry", run.id] if is_resent else [*run_words(run), "--where", "result_state=failed"]
         by_code = ["--error-code", code] if is_resent else ["--where", f"result_error_code={code}"]
         options = [(self._failed if not is_resent else self._total, start)]
         if has_code:
@@ -211,13 +214,20 @@ class CauseTally:
             template = next(iter(group.templates))
             by_template = ["--template", template] if is_resent else ["--where", f"template={template}"]
             options.append((self._picks[code, template, is_resent], [*start, *by_code, *by_template]))
-        if has_code and group.is_one_message and not is_resent:
+        # Commands end up in logs, where no phone number may be.
+        if has_code and group.is_one_message and not is_resent and "<number>" not in shape(group.first.error):
             message = f"result_error={printable(group.first.error)}"
             options.append((count, [*start, *by_code, "--where", message]))
         # Picks that were not counted (there were too many) are 0, and are no choice.
         exact = [option for option in options if option[0] == count]
         picked, words = exact[0] if exact else min(option for option in options if option[0] > count)
         return shlex.join(["sipbatch", *words]), picked
+
+
+def run_words(run: RunRecord) -> list[str]:
+    """The words, after `sipbatch`, that plan rows of the run's report anew, for the same target."""
+    # What was tried out on the sandbox must not reach the live API because somebody pasted a command.
+    return ["run", "results.csv", *(["--sandbox"] if run.target == SANDBOX else [])]
 
 
 @lru_cache(maxsize=1 << 16)

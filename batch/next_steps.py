@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from batch.causes import Cause
+from batch.causes import Cause, run_words
 from batch.journal import Counts, RunRecord
 from batch.json_schema import says
 from batch.states import StopReason
@@ -51,7 +51,7 @@ def next_steps(run: RunRecord, counts: Counts, causes: Sequence[Cause]) -> tuple
         steps.append(
             NextStep(
                 f"Mend {rows} in results.csv, or in the sheet, then run just those.",
-                "sipbatch run results.csv --where result_state=rejected",
+                shlex.join(["sipbatch", *run_words(run), "--where", "result_state=rejected"]),
             )
         )
     return tuple(steps) or (NextStep("Nothing is left to do.", ""),)

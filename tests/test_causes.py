@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from batch.advice import is_worth_resending, meaning_of, mend, next_action
 from batch.causes import Cause, CauseTally, calling_code, shape
-from batch.journal import Journal, NewRun, Pick, ResultRow
+from batch.journal import Counts, Journal, NewRun, Pick, ResultRow
 from batch.memory_journal import MemoryJournal
+from batch.next_steps import next_steps
 from batch.sqlite_journal import SqliteJournal
 from batch.states import RequestState, StopReason
 from batch.target import Outcome, Verdict
@@ -165,6 +166,36 @@ def test_a_payload_that_was_refused_is_not_sent_again_as_it_is() -> None:
     assert not first.is_resent
     assert first.what_to_do == "mend the template or the sheet, then run those rows again"
     assert third.is_resent
+
+
+def test_no_phone_number_is_in_a_command() -> None:
+    """Commands are pasted and logged: a message with a number in it is not used to pick requests."""
+    journal = MemoryJournal()
+    run_id = failing_run(
+        journal,
+        [
+            ("voice", "outbound", 14155550100, refused("+14155550100 is no SIP number")),
+            ("voice", "outbound", 14155550101, refused("ports are wrong")),
+        ],
+    )
+    first, _ = causes_of(journal, run_id)
+    assert first.message == "<number> is no SIP number"
+    assert first.command.endswith("--where result_error_code=VALIDATION_ERROR")
+    assert (first.count, first.command_count) == (1, 2)
+
+
+def test_what_was_tried_on_the_sandbox_is_run_again_there() -> None:
+    """A command that plans rows of a sandbox run anew does not send them to the live API."""
+    journal = MemoryJournal()
+    run_id = failing_run(journal, [("voice", "outbound", 14155550100, refused("no"))])
+    run = replace(journal.run(run_id), target="sandbox")
+    tally = CauseTally()
+    for result in journal.results(run_id):
+        tally.add(result)
+    (cause,) = tally.causes(run)
+    assert cause.command == "sipbatch run results.csv --sandbox --where result_state=failed"
+    (step,) = next_steps(run, Counts(succeeded=1, rejected=1), ())
+    assert step.command == "sipbatch run results.csv --sandbox --where result_state=rejected"
 
 
 @given(
