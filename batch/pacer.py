@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import deque
+from array import array
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -18,6 +18,10 @@ _SHARE = 0.992
 
 #: A window is kept a little longer than it is, for the same reason.
 _WINDOW = 1.004
+
+#: The far end counts a request when it arrives, somewhere between its leaving and its answer. An answer that
+#: took longer than the quickest says that it may have been counted so much later; up to this is believed.
+_LATE_S = 0.025
 
 #: How far sends may fall behind their slots before the slots are given up. Less than this is caught
 #: up (a timer that fires late must not lower the mean); more is lost (a stopped process must not burst).
@@ -74,11 +78,42 @@ def parse_rates(text: str) -> tuple[Rate, ...]:
     return tuple(rates)
 
 
+class _Window:
+    """The last sends of one rate, as many as its window holds: the next waits for the first to leave it.
+
+    They are held as a ring of the times at which the far end may have counted them at the latest.
+    """
+
+    def __init__(self, rate: Rate) -> None:
+        self._per_s = rate.per_s * _WINDOW
+        self._counted_at_s = array("d", [-math.inf]) * max(1, math.floor(rate.sends))
+        self._next = 0
+        self._unanswered: dict[float, int] = {}
+
+    @property
+    def free_at_s(self) -> float:
+        """When the next may be sent."""
+        return self._counted_at_s[self._next] + self._per_s
+
+    def left(self, now: float) -> None:
+        """One more was sent."""
+        self._counted_at_s[self._next] = now
+        self._unanswered[now] = self._next
+        self._next = (self._next + 1) % len(self._counted_at_s)
+
+    def answered(self, left_at_s: float, late_s: float) -> None:
+        """One that left at `left_at_s` was answered, and may have been counted so much after it left."""
+        place = self._unanswered.pop(left_at_s, None)
+        if place is not None and self._counted_at_s[place] == left_at_s:
+            self._counted_at_s[place] += late_s
+
+
 class Pacer:
     """Gives out the right to send, one slot at a time.
 
     `now` is a monotonic clock in seconds. The slot is reserved before the sleep, so that however many
     wait there is no race. A window longer than its spacing is kept by remembering when its last sends left.
+    `last_left_s` is when the last slot was taken.
     """
 
     def __init__(self, rates: Sequence[Rate], *, now: Callable[[], float]) -> None:
@@ -87,9 +122,11 @@ class Pacer:
         self._share = 1.0
         self._slot_s = -math.inf
         self._paused_until_s = -math.inf
+        self.last_left_s = -math.inf
+        self._quickest_s = math.inf
         self._cut_at_s = -math.inf
         self._climbed_at_s = -math.inf
-        self._windows = [(rate.per_s, deque[float](maxlen=max(1, math.floor(rate.sends)))) for rate in rates]
+        self._windows = [_Window(rate) for rate in rates]
         self._base_s = max((rate.per_s / rate.sends for rate in rates), default=0.0) / _SHARE
 
     @property
@@ -136,6 +173,14 @@ class Pacer:
         self._cut_at_s = self._climbed_at_s = now
         return True
 
+    def answered(self, left_at_s: float) -> None:
+        """A send that left at `left_at_s` was answered now, or given up."""
+        took_s = self._now() - left_at_s
+        self._quickest_s = min(took_s, self._quickest_s * 1.001)
+        late_s = min(took_s - self._quickest_s, _LATE_S)
+        for window in self._windows:
+            window.answered(left_at_s, late_s)
+
     def accepted(self, sent_at_s: float) -> None:
         """The far end accepted a send that left at `sent_at_s`: nothing to learn where the rate is given."""
 
@@ -148,16 +193,16 @@ class Pacer:
     def _ready_at(self, now: float) -> float:
         self._adjust(now)
         ready = max(self._slot_s, self._paused_until_s)
-        for per_s, left_at in self._windows:
-            if len(left_at) == left_at.maxlen:
-                ready = max(ready, left_at[0] + per_s * _WINDOW)
+        for window in self._windows:
+            ready = max(ready, window.free_at_s)
         return ready
 
     def _leave(self, now: float) -> None:
         kept = self._slot_s if now - self._slot_s <= _CATCH_UP_S else now
         self._slot_s = kept + self._spacing_s()
-        for _, left_at in self._windows:
-            left_at.append(now)
+        self.last_left_s = now
+        for window in self._windows:
+            window.left(now)
 
     def _spacing_s(self) -> float:
         return self._base_s / self._share
