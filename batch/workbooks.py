@@ -192,15 +192,18 @@ def _text(value: Value) -> str:
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, int | float):
-        if abs(value) < _EXACT and value == int(value):
-            return str(int(value))
-        return f"{value:.15G}"
+        return _number_text(value)
     if isinstance(value, datetime.datetime):
         return value.isoformat(" ").removesuffix(" 00:00:00")
     if isinstance(value, datetime.timedelta):
         seconds = int(value.total_seconds())
         return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
     return value.isoformat()
+
+
+def _number_text(value: float) -> str:
+    whole = -_EXACT < value < _EXACT and value == int(value)
+    return str(int(value)) if whole else f"{value:.15G}"
 
 
 class _Finisher:
@@ -252,7 +255,11 @@ class _Finisher:
     ) -> list[str]:
         """The texts of a column."""
         header, longest = self._sheet.header[column], self._sheet.bounds.cell_chars
-        texts = [value if type(value) is str else _text(value) for value in values]
+        kinds = set(map(type, values))
+        texts = [
+            value if type(value) is str else _number_text(value) if type(value) is float else _text(value)
+            for value in values
+        ]
         if max(map(len, texts), default=0) > longest:
             for at, text in enumerate(texts):
                 if len(text) > longest:
@@ -260,8 +267,10 @@ class _Finisher:
                     problems.setdefault(at, []).append(Problem(header, message, "cell.too_long"))
                     texts[at] = text[:longest]
         # What stands in the column of numbers is judged there.
-        if column != self._columns.number and not set(map(type, values)).isdisjoint(_DATES):
-            warning = Problem(header, "is a date, which is read as year-month-day: 2026-01-31", "cell.date")
+        if column != self._columns.number and not kinds.isdisjoint(_DATES):
+            warning = Problem(
+                header, "is a date or a time, of which dates are read as 2026-01-31", "cell.date"
+            )
             for at, value in enumerate(values):
                 if isinstance(value, _DATES):
                     warnings.setdefault(at, []).append(warning)

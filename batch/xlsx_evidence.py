@@ -41,6 +41,7 @@ _NO_VALUE_HINT = re.compile(
 _HIDDEN_ROW = re.compile(
     rb'<row [^>]*?\br="(\d+)"[^>]*\bhidden="(?:1|true)"|<row [^>]*\bhidden="(?:1|true)"[^>]*?\br="(\d+)"'
 )
+
 #: No row, and no text of a cell, has as many bytes as this.
 _LONGEST_STRETCH = 50_000_000
 
@@ -93,7 +94,8 @@ class _Search:
         self._stretch(carried)
 
     def _stretch(self, xml: bytes) -> None:
-        self.shared_cells += xml.count(b't="s"') + xml.count(b"t='s'")
+        # Cells whose text is kept elsewhere; what looks like one and is none counts as well.
+        self.shared_cells += xml.count(b'"s"') + xml.count(b"'s'")
         if _ODD_CELL.search(xml) or _ODD_ROW.search(xml) or _PREFIXED.search(xml):
             self._parse(xml)
             return
@@ -113,7 +115,7 @@ class _Search:
             for ref, attributes in self._percent.findall(xml):
                 if b' t="' not in attributes or b' t="n"' in attributes:
                     evidence.percents.add(_place(ref))
-        if b'hidden="1"' in xml or b'hidden="true"' in xml:
+        if b'hidden="' in xml:
             evidence.hidden_rows |= {int(one or other) - 1 for one, other in _HIDDEN_ROW.findall(xml)}
         rows = _LAST_ROW.findall(xml[xml.rfind(b"<row ") :])
         if rows:
