@@ -180,7 +180,7 @@ def test_no_phone_number_is_in_a_command() -> None:
     )
     first, _ = causes_of(journal, run_id)
     assert first.message == "<number> is no SIP number"
-    assert first.command.endswith("--where result_error_code=VALIDATION_ERROR")
+    assert first.command == "sipbatch run results.csv --where result_state=failed"
     assert (first.count, first.command_count) == (1, 2)
 
 
