@@ -7,6 +7,7 @@ run either: a terminal or a pipe that has gone away is put up with.
 from __future__ import annotations
 
 import json
+import os
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -165,7 +166,10 @@ class TqdmProgress(_Paced):
             bar = self._bar = tqdm(
                 total=counts.requests,
                 file=self._stream,
-                dynamic_ncols=True,
+                # A terminal that does not know its size says 0, which tqdm takes at its word.
+                dynamic_ncols=_columns(self._stream) > 0,
+                ncols=100,
+                nrows=24,
                 mininterval=0,
                 bar_format="{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt}{postfix}",
             )
@@ -228,6 +232,13 @@ class JsonProgress(_Paced):
         self._stream.flush()
 
 
+def _columns(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0
+
+
 def duration_text(seconds: float) -> str:
     """A duration as people say it: `8 s`, `3 min 20 s`, `2 h 05 min`."""
     whole = max(0, round(seconds))
@@ -241,7 +252,8 @@ def duration_text(seconds: float) -> str:
 def _line(counts: Counts, rate_per_s: float, eta_s: float | None, note: str, wait_s: float) -> str:
     parts = [f"{counts.of(state)} {state.value}" for state in SHOWN if counts.of(state)]
     if counts.left:
-        parts.append(f"{rate_per_s:.1f}/s")
+        if rate_per_s:
+            parts.append(f"{rate_per_s:.1f}/s")
         if eta_s is not None:
             parts.append(f"{duration_text(eta_s)} left")
     if note:

@@ -50,9 +50,9 @@ DEFAULT_RATE = "5/s"
 class Sending:
     """How a run is sent: what the operator may choose, as it is pinned in the journal.
 
-    `rate` is as people write it (`20/s`, `600/m`, several with commas). `concurrency` None is what the rate
-    needs; `deadline_s` bounds each request. `max_failures` is `200` or `5%`; `canary` is how many requests
-    must succeed before the others are sent.
+    `rate` is as people write it (`20/s`, `600/m`, several with commas, or `auto`). `concurrency` None is what
+    the rate needs; `deadline_s` bounds each request. `max_failures` is `200` or `5%`; `canary` is how many
+    requests must succeed before the others are sent.
     """
 
     rate: str = DEFAULT_RATE
@@ -277,22 +277,30 @@ async def _obey_signals(
     *,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """The first signal drains the run, the second aborts it."""
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        is_draining = False
-        async for received in signals:
-            if is_draining:
-                say("stopping at once: what is in flight is given up, and is sent again by `resume`.")
-                controls.abort()
-            else:
-                reason = StopReason.SIGINT if received == signal.SIGINT else StopReason.SIGTERM
-                say(
-                    f"stopping: nothing more is sent, and what is in flight has {drain_s:g} s to finish. "
-                    "Once more stops at once."
-                )
-                controls.drain(reason)
-                is_draining = True
+    """The first signal drains the run, the second aborts it; a hang-up drains it, however often it comes."""
+    heeded = [signal.SIGINT, signal.SIGTERM]
+    # A hang-up that is ignored from the start was ignored on purpose: by nohup, so that the run goes on.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        heeded.append(signal.SIGHUP)
+    stopped_by: signal.Signals | None = None
+    try:
+        with anyio.open_signal_receiver(*heeded) as signals:
+            task_status.started()
+            async for received in signals:
+                if stopped_by is None:
+                    stopped_by = received
+                    say(
+                        f"stopping: nothing more is sent, and what is in flight has {drain_s:g} s to finish. "
+                        "Once more stops at once."
+                    )
+                    controls.drain(StopReason.SIGINT if received == signal.SIGINT else StopReason.SIGTERM)
+                elif received != signal.SIGHUP:
+                    say("stopping at once: what is in flight is given up, and is sent again by `resume`.")
+                    controls.abort()
+    finally:
+        if stopped_by == signal.SIGHUP:
+            # A terminal that goes tells its shell, which tells us again: not while the report is written.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _new_run(destination: Destination, sending: Sending, also: Mapping[str, object] | None) -> NewRun:

@@ -39,9 +39,11 @@ def question(plan: Plan, destination: Destination, sending: Sending) -> str:
 
 
 def pace(count: int, sending: Sending) -> str:
-    """`at 20/s, which takes about 3 min`."""
-    takes = duration_text(expected_duration_s(count, sending.run_options().rates))
-    return f"at {sending.rate}, which takes about {takes}"
+    """`at 20/s, which takes about 3 min`; how long it takes to find the rate, nobody knows."""
+    rates = sending.run_options().rates
+    if not rates:
+        return "at the rate that the API turns out to allow"
+    return f"at {sending.rate}, which takes about {duration_text(expected_duration_s(count, rates))}"
 
 
 def _lines(plan: Plan) -> Iterator[str]:

@@ -24,7 +24,7 @@ _SENDING = (
     click.option(
         "--rate",
         metavar="N/s",
-        help="How fast: 20/s, 600/m, or several at once, as 20/s,600/m.  [default: 5/s]",
+        help="How fast: 20/s, 600/m, several at once (20/s,600/m), or auto.  [default: 5/s]",
     ),
     click.option(
         "--concurrency",
@@ -58,7 +58,7 @@ _SENDING = (
     ),
 )
 
-_DESTINATION = (
+_ADDRESS = (
     click.option(
         "--base-url",
         default="https://api.bland.ai",
@@ -73,6 +73,9 @@ _DESTINATION = (
         show_default=True,
         help="How the key is sent: as a bearer token, or bare.",
     ),
+)
+
+_SANDBOX = (
     click.option(
         "--sandbox", is_flag=True, help="Start the embedded API and send to it: nothing real is changed."
     ),
@@ -120,7 +123,12 @@ def sending_options(function: Callable[..., R]) -> Callable[..., R]:
 
 def destination_options(function: Callable[..., R]) -> Callable[..., R]:
     """Give a command the options on where to send and with which key."""
-    return _decorated(function, (*_DESTINATION, _KEY_FILE))
+    return _decorated(function, (*_ADDRESS, *_SANDBOX, _KEY_FILE))
+
+
+def address_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command `--base-url` and `--auth-scheme`."""
+    return _decorated(function, _ADDRESS)
 
 
 def key_file_option(function: Callable[..., R]) -> Callable[..., R]:

@@ -18,6 +18,9 @@ from batch.progress import JsonProgress, LineProgress, Progress, Silent, TqdmPro
 
 R = TypeVar("R")
 
+#: As if interrupted by SIGINT, which is one way to answer no.
+EXIT_INTERRUPTED = 130
+
 LogFormat = Literal["text", "json"]
 
 
@@ -70,8 +73,13 @@ def require_terminal() -> None:
 
 def confirm(question: str) -> None:
     """Ask on the terminal; anything but yes ends the command, with nothing sent."""
-    if not click.confirm(question, err=True):
-        raise click.Abort
+    try:
+        is_yes = click.confirm(question, err=True)
+    except click.Abort:
+        is_yes = False
+    if not is_yes:
+        click.echo("\nNothing was sent.", err=True)
+        click.get_current_context().exit(EXIT_INTERRUPTED)
 
 
 def talk_options(function: Callable[..., R]) -> Callable[..., R]:
