@@ -175,7 +175,8 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str | int]]) -> Iterat
 
 def _warning(plan: Plan, warned: Warned) -> str:
     place = f"{plan.place(warned.sheet_id, warned.row)} {warned.column}".rstrip()
-    return f"{warned.message} ({_count(warned.count, 'row')}, such as {place})"
+    rows = f"{warned.count:,} rows, such as " if warned.count > 1 else ""
+    return f"{warned.message} ({rows}{place})"
 
 
 def _skipped(plan: Plan) -> Iterator[str]:
@@ -190,7 +191,9 @@ def _skipped(plan: Plan) -> Iterator[str]:
 
 def _causes(plan: Plan) -> Iterator[str]:
     rows = Counter(kind for reject in plan.rejects for kind in {problem.kind for problem in reject.problems})
-    yield "Rejected rows by cause: " + ", ".join(f"{kind} {count:,}" for kind, count in rows.most_common())
+    common = [f"{kind} {count:,}" for kind, count in rows.most_common(_FEW) if count > 1]
+    if common:
+        yield f"The most common causes, in rows: {', '.join(common)}"
 
 
 def _what_next(plan: Plan, outlook: Outlook) -> Iterator[str]:

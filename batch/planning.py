@@ -60,8 +60,9 @@ class PlanOptions:
 def make_plan(sheets: Sequence[Sheet], templates: Templates, options: PlanOptions | None = None) -> Plan:
     """Plan every row of the sheets: each ends in requests or in one reject.
 
-    Raises `SheetError` where a sheet cannot be read to its end, or where rows expand to more than
-    `request_limit` requests; what is wrong with single rows is in `Plan.rejects`.
+    Raises `SheetError` where a sheet has no column of templates, cannot be read to its end, or has rows
+    that expand to more than `request_limit` requests, and `TemplateError` where there is no such folder.
+    What is wrong with single rows is in `Plan.rejects`.
     """
     draft = _Draft(templates, options or PlanOptions())
     for sheet in sheets:
@@ -86,6 +87,11 @@ class _Draft:
 
     def take(self, sheet: Sheet) -> None:
         """Read one sheet to its end."""
+        if sheet.columns.template is None:
+            raise SheetError(
+                f"{sheet.name}: no column names the templates: call one template (config, config_template "
+                'and profile are understood too), or name it with --map template="..."'
+            )
         sheet_id = len(self._pins)
         self._reader.start_sheet(sheet, sheet_id)
         kept = KeptColumns.of(sheet)

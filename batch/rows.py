@@ -17,6 +17,7 @@ from batch.payload_store import PayloadStore
 from batch.phone import read_blocks
 from batch.plans import Int32s, Int64s, Problem, Reject, UInt8s, Warned
 from batch.schema import did_you_mean
+from batch.typed_cells import shown
 
 #: How a row's direction stands in arrays, beside 0 and 1, which index `DIRECTIONS`.
 BOTH, _BLANK, _NONE = 2, 3, 4
@@ -52,11 +53,12 @@ class Rows(NamedTuple):
 
     def where(self, keep: npt.NDArray[np.bool_]) -> Rows:
         """The rows for which `keep` is true."""
-        return Rows(*(column[keep] for column in self))
+        return Rows._make(column[keep] for column in self)
 
     def widths(self) -> Int64s:
         """How many requests each row becomes."""
-        return (self.last - self.first + 1) << (self.directions == BOTH)
+        widths: Int64s = (self.last - self.first + 1) << (self.directions == BOTH)
+        return widths
 
     def expand(self) -> tuple[Int32s, Int64s, UInt8s]:
         """For each request its row's index here, its number and its direction.
@@ -90,7 +92,7 @@ class GrowingRows:
 
     def all(self) -> Rows:
         """All rows, in the same memory: none may be added after."""
-        return Rows(*(np.frombuffer(column, dtype=column.typecode) for column in self._columns))
+        return Rows._make(np.frombuffer(column, dtype=column.typecode) for column in self._columns)
 
 
 class Names:
@@ -217,7 +219,19 @@ class RowReader:
             keep = np.ones(count, dtype=np.bool_)
             keep[found.rows()] = False
             rows = rows.where(keep)
+        self._warn_of_mended(rows, chunk)
         return rows, rejects
+
+    def _warn_of_mended(self, rows: Rows, chunk: Chunk) -> None:
+        """Count mended cells: the report has a note on each, the plan says how many and shows one."""
+        mended = np.flatnonzero(rows.note_ids)
+        if len(mended):
+            first, column = int(mended[0]), self._sheet.columns.number
+            row = int(rows.rows[first])
+            was = str(chunk.cells[column][np.flatnonzero(chunk.rows == row)[0]])
+            note = self.notes.all[rows.note_ids[first]].replace("{number}", f"+{rows.first[first]}")
+            problem = Problem(self._header(column, ""), note.replace("{was}", was), "number.mended")
+            self.warnings.add(problem, self._sheet_id, row, len(mended))
 
     def _fill(
         self,
@@ -265,7 +279,7 @@ class RowReader:
         if code is not None:
             return code, None
         hint = did_you_mean(text, ("inbound", "outbound", "both"))
-        message = f'"{text}" is no direction: write inbound, outbound or both.{hint}'
+        message = f"{shown(text)} is no direction: write inbound, outbound or both.{hint}"
         return _NONE, Problem(
             self._header(self._sheet.columns.direction, "direction"), message, "direction.unknown"
         )

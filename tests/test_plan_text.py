@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -22,7 +23,7 @@ from batch.errors import ReportError
 from batch.journal import NewRun
 from batch.plan_text import Outlook, duration_text, render_text, repeats, to_json, write_rejects
 from batch.planning import make_plan
-from batch.plans import Plan
+from batch.plans import Plan, Problem, Reject
 from batch.sheets import open_sheets
 from batch.sqlite_journal import SqliteJournal
 from batch.templates import TemplateFolder
@@ -143,8 +144,9 @@ def test_rejects_are_all_there(place: Path) -> None:
 def test_terminal_is_safe(place: Path) -> None:
     """What a cell holds cannot move the cursor, colour, break or reorder the lines that quote it."""
     hostile = "\x1b[2J\x9bx\u202e\u2028y"
-    plan = plan_lines(place / "bad.csv", "number,template,direction", f"+14155550100,voice,{hostile}")
-    text = render_text(plan)
+    plan = plan_lines(place / "bad.csv", "number,template", "+14155550100,voice")
+    problem = Problem(hostile, hostile, "cell.hostile")
+    text = render_text(replace(plan, rejects=(Reject(0, 2, (problem,)),), templates=(hostile,)))
     assert not set(text) & set(hostile) - set("[2Jxy")
     assert "\\u001b[2J" in text
 

@@ -189,6 +189,12 @@ def test_request_limit(folder: Path) -> None:
         )
 
 
+def test_no_column_of_templates(folder: Path) -> None:
+    """A sheet without a column of templates is one error, which says how to name it."""
+    with pytest.raises(SheetError, match=r"numbers\.csv: .*--map template="):
+        plan_rows(folder, "number,site", "+14155550100,x")
+
+
 def test_no_such_folder(tmp_path: Path) -> None:
     """A folder of templates that is not there is one error, not one a row."""
     with pytest.raises(TemplateError, match="nowhere"):
@@ -388,6 +394,9 @@ def test_mended_cells_are_noted(folder: Path) -> None:
     assert plan.note_ids[0] == 0
     note = plan.notes[plan.note_ids[1]]
     assert "{was}" in note
+    [warned] = [warned for warned in plan.warnings if warned.kind == "number.mended"]
+    assert (warned.count, warned.row, warned.column) == (1, 3, "number")
+    assert '"+1 (415) 555-0101" became +14155550101' in warned.message
 
 
 # --- what the report needs ----------------------------------------------------------------------
@@ -395,14 +404,16 @@ def test_mended_cells_are_noted(folder: Path) -> None:
 
 def test_cells_are_kept(folder: Path) -> None:
     """The plan holds every row's own cells, rejected ones too, under the words for the matched columns."""
-    plan = plan_rows(folder, "site,DID,codec_config.transcode", "north,+14155550100,", "south,12,no")
+    plan = plan_rows(
+        folder, "site,DID,codec_config.transcode,Profile", "north,+14155550100,,voice", "south,12,no,"
+    )
     [pin] = plan.sheets
-    assert pin.header == ("site", "phone_number", "codec_config.transcode", "direction", "template")
-    assert (pin.number_column, pin.direction_column, pin.template_column) == (1, 3, 4)
+    assert pin.header == ("site", "phone_number", "codec_config.transcode", "template", "direction")
+    assert (pin.number_column, pin.direction_column, pin.template_column) == (1, 4, 3)
     [chunk] = plan.cells
     rows, columns = chunk.unpack()
     assert rows == [2, 3]
-    assert columns == [["north", "south"], ["+14155550100", "12"], ["", "no"], ["", ""], ["", ""]]
+    assert columns == [["north", "south"], ["+14155550100", "12"], ["", "no"], ["voice", ""], ["", ""]]
     assert pin.row_count == 2
 
 
