@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
+from batch.guard import unguard
 from batch.journal import Claim, Ended, Event, Journal, NewRun, Shard
 from batch.plans import DIRECTIONS, CellChunk, Payload, Plan, Problem, Reject, SheetPin, Warned, plan_digest
+from batch.reporting import check_report
 from batch.states import RequestState, StopReason
 from batch.target import Advice, Outcome, Verdict
 
@@ -223,3 +228,29 @@ def _ended(claim: Claim, step: Step) -> Ended:
         counted=outcome.http_status != 429,
         due_at=sent_at + 1 if state is RequestState.RETRYING else None,
     )
+
+
+def mixed_run(journal: Journal) -> str:
+    run_id = create(journal, mixed_draft().plan())
+    play(journal, run_id, MIXED)
+    return run_id
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """The lines of a report, with the guards taken off."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{name: unguard(cell) for name, cell in line.items()} for line in csv.DictReader(file)]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def assert_conserved(journal: Journal, run_id: str, folder: Path) -> None:
+    """The law of conservation, from the file alone: every request and reject once, in its state."""
+    counts = journal.counts(run_id)
+    states = Counter(line["result_state"] for line in read(folder / "results.csv"))
+    expected = Counter({state.value: counts.of(state) for state in RequestState})
+    expected["rejected"] = counts.rejected
+    assert states == +expected
+    assert check_report(journal, run_id, folder) == []

@@ -1,29 +1,22 @@
-"""Promises of `batch.summary`, `batch.next_steps` and `batch.summary_text`: a run told in a few lines.
-
-`REWRITE_GOLDEN=1` in the environment writes the JSON Schemas anew.
-"""
+"""Promises of `batch.summary`, `batch.next_steps` and `batch.summary_text`: a run told in a few lines."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from batch.journal import Counts, Event, NewRun, Pick
-from batch.manifest import manifest_schema
 from batch.memory_journal import MemoryJournal
 from batch.plans import Problem
 from batch.reporting import write_report
 from batch.states import RequestState, StopReason
-from batch.summary import Summary, exit_code_of, summarise, summary_schema
+from batch.summary import Summary, exit_code_of, summarise
 from batch.summary_text import command_line, masked, render_summary
 from batch.tally import Tally
 from tests.report_runs import (
@@ -42,7 +35,6 @@ from tests.report_runs import (
     play,
 )
 
-DOCS = Path(__file__).parent.parent / "docs"
 FAILED = RequestState.FAILED
 
 
@@ -356,53 +348,3 @@ def test_a_kind_of_problem_is_counted_once_a_row() -> None:
 def test_a_tally_of_nothing_is_zero() -> None:
     """Without requests and rejects all counts are zero."""
     assert Tally().counts == Counts()
-
-
-# --- what scripts rely on -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "schema"), [("summary.schema.json", summary_schema), ("manifest.schema.json", manifest_schema)]
-)
-def test_the_published_schema_is_that_of_the_code(name: str, schema: Callable[[], dict[str, Any]]) -> None:
-    """The JSON Schemas in docs are what the files follow; every field has a description."""
-    path = DOCS / "schemas" / name
-    found = orjson.dumps(schema(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    if os.environ.get("REWRITE_GOLDEN"):
-        path.write_bytes(found)
-    assert path.read_bytes() == found
-    parts = [schema(), *schema()["$defs"].values()]
-    assert all(field["description"] for part in parts for field in part["properties"].values())
-    assert all(part["description"].endswith(".") for part in parts)
-
-
-def fields_of(value: object, path: str = "") -> set[str]:
-    """The paths of all fields in a JSON value: `run.id`, `causes[].count`."""
-    found: set[str] = set()
-    match value:
-        case dict():
-            for name, inner in value.items():
-                found |= {f"{path}{name}"} | fields_of(inner, f"{path}{name}.")
-        case list():
-            for inner in value:
-                found |= fields_of(inner, f"{path.removesuffix('.')}[].")
-    return found
-
-
-def test_every_field_is_documented(tmp_path: Path) -> None:
-    """docs/report.md has every field of every file by its name."""
-    journal = MemoryJournal()
-    run_id = create(journal, mixed_draft().plan())
-    play(journal, run_id, MIXED)
-    write_report(journal, run_id, tmp_path)
-    text = (DOCS / "report.md").read_text(encoding="utf-8")
-    found: set[str] = set()
-    for name in ("summary.json", "manifest.json"):
-        found |= fields_of(orjson.loads((tmp_path / name).read_bytes()))
-    found |= fields_of(orjson.loads((tmp_path / "results.jsonl").read_bytes().splitlines()[0]))
-    found |= set((tmp_path / "results.csv").read_text().splitlines()[0].split(",")[7:])
-    # Names that are data: those of templates, of countries and of files.
-    data = re.compile(r"^causes\[\]\.(templates|countries)\..|^templates\.|^files\.[a-z]+\.[a-z]+$")
-    names = {path for path in found if not data.match(path) and not path.startswith("files.results")}
-    told = set(re.findall(r"`([^`]+?)(?:\[\])?`", text))
-    assert {path for path in names if not {path, path.rsplit(".")[-1]} & told} == set()
