@@ -217,6 +217,9 @@ def _what_next(plan: Plan, outlook: Outlook) -> Iterator[str]:
             yield f"Next: mend the {rejected} and plan again (--rejects FILE.csv writes them as a sheet)."
         if to_send:
             yield f"Or run without them: {outlook.command} --skip-rejects --plan-digest {plan.digest}"
+    elif to_send and outlook.unchanged_count == to_send:
+        yield "Next: nothing; all of it is in force. Sending it once more would be:"
+        yield f"{outlook.command} --plan-digest {plan.digest}"
     elif to_send:
         yield f"Next: {outlook.command} --plan-digest {plan.digest}"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,12 +21,14 @@ from batch.bland.payloads import SCHEMA
 from batch.chunks import SheetOptions
 from batch.cli import cli
 from batch.errors import ReportError
-from batch.journal import NewRun
+from batch.journal import Ended, NewRun, Shard
 from batch.plan_text import Outlook, duration_text, render_text, repeats, to_json, write_rejects
 from batch.planning import make_plan
 from batch.plans import Plan, Problem, Reject
 from batch.sheets import open_sheets
 from batch.sqlite_journal import SqliteJournal
+from batch.states import RequestState, StopReason
+from batch.target import Outcome, Verdict
 from batch.templates import TemplateFolder
 
 FIXTURES = Path(__file__).parent / "fixtures" / "plans"
@@ -319,14 +322,25 @@ def test_exit_code_says_whether_there_is_something_to_send(place: Path) -> None:
     assert sipbatch("empty.csv", "--exit-code").return_value == 0
 
 
-def test_what_is_applied_is_known_from_the_journal(place: Path) -> None:
-    """A journal tells how much is applied just so; a run that sent nothing has applied nothing."""
+@pytest.mark.parametrize(
+    ("applied", "says", "code"),
+    [(0, "Next: sipbatch run", 5), (1, "Next: sipbatch run", 5), (2, "Next: nothing; ", 0)],
+)
+def test_what_is_applied_is_known_from_the_journal(place: Path, applied: int, says: str, code: int) -> None:
+    """The journal tells how much is applied just so; where all of it is, there is nothing to send."""
     Path("runs").mkdir()
-    journal = SqliteJournal(Path("runs", "journal.db"))
-    journal.create_run(plan_of(place / "fleet.csv"), NewRun(target="sandbox", created_at=0.0))
-    journal.close()
-    result = sipbatch("fleet.csv", "--sandbox", "--workspace", "runs")
-    assert "Already applied just so, by the journal: 0 of 2." in result.stdout
+    with closing(SqliteJournal(Path("runs", "journal.db"))) as journal:
+        run = journal.create_run(plan_of(place / "fleet.csv"), NewRun(target="sandbox", created_at=0.0))
+        journal.begin(run, 0.0)
+        claims = journal.exchange(run, want=applied, shards=[Shard(0, 2)])
+        accepted = Outcome(Verdict.ACCEPTED, http_status=200)
+        ended = [Ended(claim, RequestState.SUCCEEDED, accepted, 0.0, 0.0) for claim in claims]
+        journal.exchange(run, ended=ended)
+        journal.end(run, StopReason.DONE if applied == 2 else StopReason.SIGINT, 0.0)
+    result = sipbatch("fleet.csv", "--sandbox", "--workspace", "runs", "--exit-code")
+    assert f"Already applied just so, by the journal: {applied} of 2." in result.stdout
+    assert says in result.stdout
+    assert result.return_value == code
 
 
 def test_command_to_run_repeats_what_was_given(place: Path) -> None:

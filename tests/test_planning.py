@@ -129,6 +129,29 @@ def test_requests_in_sheet_order(folder: Path) -> None:
     assert plan.rejects == ()
 
 
+def test_block_notations(folder: Path) -> None:
+    """A block is the same however it is written: in full, by its last digits, or with its end in a column."""
+    plans = [
+        plan_rows(folder, "number,template,phone_number_to", line)
+        for line in (
+            "+14155550198..+14155550203,voice,",
+            "+14155550198..0203,voice,",
+            "+14155550198,voice,+14155550203",
+        )
+    ]
+    assert plans[0].numbers.tolist() == list(range(14155550198, 14155550204))
+    assert len({plan.digest for plan in plans}) == 1
+
+
+def test_millions_of_numbers(folder: Path) -> None:
+    """Blocks expand in arrays: a million requests of ten rows take moments, and stay one payload."""
+    rows = [f"+1415{first}00000..+1415{first}99999,voice" for first in range(20, 30)]
+    plan = plan_rows(folder, "number,template", *rows)
+    assert plan.request_count == 1_000_000
+    assert np.array_equal(plan.numbers, np.arange(14152000000, 14153000000))
+    assert (len(plan.payloads), plan.skipped_count) == (1, 0)
+
+
 def test_values_and_overrides_reach_the_payload(folder: Path) -> None:
     """Variables fill the template, an override column beats it, and a blank override leaves it alone."""
     plan = plan_rows(
