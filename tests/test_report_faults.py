@@ -281,7 +281,8 @@ def test_memory_does_not_grow_with_rows(folder: Path) -> None:
             tracemalloc.stop()
 
     peak(500)  # what is loaded and cached at the first time is not counted
-    assert peak(4_000) - peak(1_000) < 3_000 * 100
+    # Both are beyond what is gathered before it is written.
+    assert peak(6_000) - peak(2_000) < 4_000 * 100
 
 
 def test_an_error_is_a_report_error_with_its_exit_code(journal: Journal, folder: Path) -> None:
