@@ -28,6 +28,22 @@ _END_OF_CHAIN = 0xFFFFFFFA  #: sectors above are marks, not places
 _FREE = 0xFFFFFFFF
 
 
+def is_protected(file: BinaryIO) -> bool:
+    """Whether the rest of an `.xls` is enciphered: a record says so among the first (2.4.117, FilePass)."""
+    try:
+        stream = _workbook_stream(file)
+        at = 0
+        for _ in range(10):
+            kind, size = struct.unpack_from("<HH", stream, at)
+            if kind == 0x002F:
+                return True
+            at += 4 + size
+    except (struct.error, IndexError, ValueError, KeyError, UnicodeDecodeError):
+        # Whoever reads it says what is wrong with it.
+        return False
+    return False
+
+
 def look_through_xls(file: BinaryIO, worksheet: str, name: str) -> Evidence:
     """Gather the evidence of one worksheet of an `.xls`; `SheetError` if the workbook is damaged."""
     try:

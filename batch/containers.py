@@ -208,7 +208,7 @@ def _zip_kind(file: BinaryIO) -> Container:
             if "mimetype" in names and archive.getinfo("mimetype").file_size < 200:
                 mimetype = archive.read("mimetype")
                 if mimetype.startswith(b"application/vnd.oasis.opendocument.spreadsheet"):
-                    return Container.OPEN_DOCUMENT
+                    return Container.ENCRYPTED if _is_encrypted(archive) else Container.OPEN_DOCUMENT
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, zlib.error):
         # Cut short: what it was meant to be is what its name says.
         return Container.ZIP
@@ -219,6 +219,14 @@ def _zip_kind(file: BinaryIO) -> Container:
     ):
         return Container.OFFICE_XML
     return Container.ZIP
+
+
+def _is_encrypted(archive: zipfile.ZipFile) -> bool:
+    try:
+        manifest = archive.getinfo("META-INF/manifest.xml")
+    except KeyError:
+        return False
+    return manifest.file_size < _PIECE_BYTES and b"encryption-data" in archive.read(manifest)
 
 
 def _contains(file: BinaryIO, wanted: bytes) -> bool:

@@ -22,7 +22,7 @@ from typing import TypeVar
 import numpy as np
 import python_calamine as calamine
 
-from batch.binary_evidence import look_through_xls, look_through_xlsb
+from batch.binary_evidence import is_protected, look_through_xls, look_through_xlsb
 from batch.chunks import CHUNK_ROWS, Bools, Bounds, Chunk, SheetOptions
 from batch.columns import ColumnMap, letter
 from batch.containers import Container, check_zip
@@ -38,6 +38,8 @@ T = TypeVar("T")
 #: What calamine makes of a cell; a blank one is an empty text.
 Value = int | float | str | bool | datetime.time | datetime.date | datetime.datetime | datetime.timedelta
 _DATES = (datetime.date, datetime.datetime, datetime.time, datetime.timedelta)
+
+_PROTECTED = "{} is protected by a password: save it without one, and give that"
 
 #: Whole numbers below this are shown with all their digits; a spreadsheet keeps no more than 15.
 _EXACT = 10**15
@@ -84,6 +86,8 @@ def open_workbook(
     tables: dict[str, Evidence] = {}
     with source.open() as file:
         check_zip(file, container, source.name, bounds)
+        if container is Container.OLE and is_protected(file):
+            raise SheetError(_PROTECTED.format(source.name))
         if container is Container.OPEN_DOCUMENT:
             from batch.ods_evidence import look_through
 
@@ -166,9 +170,7 @@ def _guarded(source: Source, use: Callable[[calamine.CalamineWorkbook], T]) -> T
         with source.open() as file, calamine.load_workbook(file) as book:
             return use(book)
     except calamine.PasswordError as error:
-        raise SheetError(
-            f"{source.name} is protected by a password: save it without one, and give that"
-        ) from error
+        raise SheetError(_PROTECTED.format(source.name)) from error
     except (calamine.CalamineError, OSError, ValueError, zipfile.BadZipFile) as error:
         raise SheetError(damaged) from error
     except BaseException as error:
