@@ -20,8 +20,10 @@ _SHARE = 0.992
 _WINDOW = 1.004
 
 #: The far end counts a request when it arrives, somewhere between its leaving and its answer. An answer that
-#: took longer than the quickest says that it may have been counted so much later; up to this is believed.
-_LATE_S = 0.025
+#: took more than so many times the usual says that it may have been counted late; up to so many seconds of
+#: it are believed.
+_LATE = 2.0
+_LATE_S = 0.1
 
 #: How far sends may fall behind their slots before the slots are given up. Less than this is caught
 #: up (a timer that fires late must not lower the mean); more is lost (a stopped process must not burst).
@@ -123,7 +125,7 @@ class Pacer:
         self._slot_s = -math.inf
         self._paused_until_s = -math.inf
         self.last_left_s = -math.inf
-        self._quickest_s = math.inf
+        self._usual_s = 0.0
         self._cut_at_s = -math.inf
         self._climbed_at_s = -math.inf
         self._windows = [_Window(rate) for rate in rates]
@@ -176,8 +178,9 @@ class Pacer:
     def answered(self, left_at_s: float) -> None:
         """A send that left at `left_at_s` was answered now, or given up."""
         took_s = self._now() - left_at_s
-        self._quickest_s = min(took_s, self._quickest_s * 1.001)
-        late_s = min(took_s - self._quickest_s, _LATE_S)
+        late_s = min(max(0.0, took_s - _LATE * self._usual_s), _LATE_S)
+        # Quick to fall and slow to rise: what is usual is how the far end answers when nothing is wrong.
+        self._usual_s += (took_s - self._usual_s) * (0.05 if 0.0 < self._usual_s < took_s else 0.3)
         for window in self._windows:
             window.answered(left_at_s, late_s)
 
