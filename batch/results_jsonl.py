@@ -15,7 +15,8 @@ from batch.timestamps import utc
 
 NAME = "results.jsonl"
 
-_BATCH = 1_000
+#: How much is gathered before it is written.
+_BATCH_BYTES = 1 << 17
 
 
 class ResultsJsonl:
@@ -29,7 +30,8 @@ class ResultsJsonl:
         self._run = run
         self._attempts = attempts
         self._attempt = next(attempts, None)
-        self._lines: list[bytes] = []
+        # Copied into one buffer, because what orjson returns holds on to several times its size.
+        self._lines = bytearray()
 
     def add(self, line: Line) -> None:
         """Append a line for each attempt of a request; a reject has none."""
@@ -39,9 +41,9 @@ class ResultsJsonl:
         while self._attempt is not None and self._attempt.seq <= result.seq:
             if self._attempt.seq < result.seq:
                 raise JournalError(_stray(self._attempt))
-            self._lines.append(orjson.dumps(self._fields(result, self._attempt)))
+            self._lines += orjson.dumps(self._fields(result, self._attempt), option=orjson.OPT_APPEND_NEWLINE)
             self._attempt = next(self._attempts, None)
-        if len(self._lines) >= _BATCH:
+        if len(self._lines) >= _BATCH_BYTES:
             self._flush()
 
     def close(self) -> None:
@@ -72,7 +74,7 @@ class ResultsJsonl:
 
     def _flush(self) -> None:
         if self._lines:
-            self._file.write(b"\n".join(self._lines) + b"\n")
+            self._file.write(bytes(self._lines))
             self._lines.clear()
 
 
