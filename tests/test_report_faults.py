@@ -142,7 +142,7 @@ def test_a_run_that_is_going_can_be_reported(folder: Path) -> None:
 def test_an_unknown_format_is_a_usage_error(journal: Journal, folder: Path) -> None:
     """A format that there is not is named, with those that there are, and nothing is written."""
     with pytest.raises(
-        UsageError, match=r'no report format "xslx": .* csv, jsonl, xlsx. Did you mean "xlsx"'
+        UsageError, match=r'no report format "xslx": .* csv, jsonl, xlsx\b.* Did you mean "xlsx"'
     ):
         write_report(journal, mixed_run(journal), folder, formats=("xslx",))
     assert not folder.exists()
