@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 
 import click
@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("batch.commands.report", "Write a run's report again."),
     "templates": ("batch.commands.templates", "List, show and check templates."),
     "sandbox": ("batch.commands.sandbox", "Serve the API on this machine, to try things out."),
+    "doctor": ("batch.commands.doctor", "Look at workspace, key, address and clock; changes nothing."),
 }
 
 #: Options that may also stand before the command; each is handed to the command, if it takes it.
@@ -122,11 +123,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `sipbatch` with these arguments (the process' own by default) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     code: object = 0
+    meta: dict[str, object] = {}
     if COMPLETION in os.environ:  # the shell asks what may come next
         cli.main(arguments, prog_name=PROGRAM)
     try:
         # Not `cli.main`: it would end the process itself when a reader has gone.
         with _closed_stdout_is_fine(), cli.make_context(PROGRAM, arguments) as ctx:
+            meta = ctx.meta
             code = cli.invoke(ctx)
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as ending:
@@ -135,27 +138,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         click.echo(error.format_message(), err=True)
         return EXIT_USAGE
     except click.UsageError as error:
-        _say(_usage(error))
+        _say(_usage(error), meta)
         return EXIT_USAGE
     except click.ClickException as error:
-        _say(error.format_message())
+        _say(error.format_message(), meta)
         return EXIT_USAGE
     except BatchError as error:
-        _say(str(error))
+        _say(str(error), meta)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _say("interrupted.")
+        _say("interrupted.", meta)
         return EXIT_INTERRUPTED
     except Exception as error:
         from batch.commands.tracebacks import tell
 
-        _say(tell(error, with_traceback="--debug" in arguments))
+        _say(tell(error, with_traceback="--debug" in arguments), meta)
         return EXIT_UNEXPECTED
 
 
-def _say(message: str) -> None:
+def _say(message: str, meta: Mapping[str, object]) -> None:
+    """What ended the command, on stderr, in the form that the command was asked for."""
+    text = f"sipbatch: {message}"
+    if meta.get("sipbatch.log_format") == "json":
+        from batch.commands.talk import Talk
+
+        Talk("json").insist(text, event="error")
+        return
     with contextlib.suppress(OSError):  # whoever read stderr has gone; the exit code still tells
-        click.echo(f"sipbatch: {message}", err=True)
+        click.echo(text, err=True)
 
 
 @contextlib.contextmanager

@@ -62,32 +62,44 @@ class Silent:
 
 
 class Pace:
-    """How fast requests end, and how long the rest will take; time spent in pauses does not count.
+    """How fast requests end, and how long the rest will take.
 
-    `now` is a monotonic clock in seconds; the rate is that of the last `window_s` seconds without a pause.
+    `now` is a monotonic clock in seconds; the rate is that of the last `window_s` seconds. Short pauses
+    are part of the pace; of a long one only the first `pause_s` count, so that a minute's wait for the API
+    makes the end a minute later, and not an hour.
     """
 
     _GRAIN_S = 0.1
 
-    def __init__(self, *, now: Clock = time.monotonic, window_s: float = 20.0) -> None:
+    def __init__(self, *, now: Clock = time.monotonic, window_s: float = 20.0, pause_s: float = 2.0) -> None:
         self._now = now
         self._window_s = window_s
-        self._marks: deque[tuple[float, int]] = deque()  # (seconds without pauses, requests ended)
+        self._pause_s = pause_s
+        self._marks: deque[tuple[float, int]] = deque()  # (seconds that count, requests ended)
         self._active_s = 0.0
         self._last_s: float | None = None
         self._was_waiting = False
+        self._waited_s = 0.0
 
     def told(self, ended: int, *, waiting: bool) -> None:
         """Take in how many requests have ended by now, and whether everyone waits from now on."""
         now = self._now()
-        if self._last_s is not None and not self._was_waiting:
-            self._active_s += now - self._last_s
+        if self._last_s is not None:
+            self._count(now - self._last_s)
         self._last_s, self._was_waiting = now, waiting
         if len(self._marks) > 1 and self._active_s - self._marks[-2][0] < self._GRAIN_S:
             self._marks.pop()  # a fast run commits hundreds of times a second
         self._marks.append((self._active_s, ended))
         while len(self._marks) > 2 and self._marks[1][0] <= self._active_s - self._window_s:
             self._marks.popleft()
+
+    def _count(self, elapsed_s: float) -> None:
+        if not self._was_waiting:
+            self._waited_s = 0.0
+            self._active_s += elapsed_s
+        else:
+            self._active_s += min(elapsed_s, max(0.0, self._pause_s - self._waited_s))
+            self._waited_s += elapsed_s
 
     @property
     def rate_per_s(self) -> float:

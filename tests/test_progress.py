@@ -40,8 +40,8 @@ def test_pace_is_that_of_the_last_seconds() -> None:
     assert pace.rate_per_s == pytest.approx(1.0)
 
 
-def test_pause_does_not_lower_the_pace() -> None:
-    """While everyone waits for the API, the pace before stands."""
+def test_long_pause_hardly_lowers_the_pace() -> None:
+    """While everyone waits for the API, the pace before stands: of a minute's wait two seconds count."""
     clock = Clock()
     pace = Pace(now=clock)
     pace.told(0, waiting=False)
@@ -51,7 +51,17 @@ def test_pause_does_not_lower_the_pace() -> None:
     pace.told(100, waiting=False)
     clock.move(10.0)
     pace.told(200, waiting=False)
-    assert pace.rate_per_s == pytest.approx(10.0)
+    assert pace.rate_per_s == pytest.approx(200 / 22)
+
+
+def test_short_pauses_are_part_of_the_pace() -> None:
+    """An API that makes us wait every other second is half as fast."""
+    clock = Clock()
+    pace = Pace(now=clock)
+    for second in range(20):
+        pace.told(second // 2 * 10, waiting=second % 2 == 1)
+        clock.move(1.0)
+    assert pace.rate_per_s == pytest.approx(5.0, rel=0.1)
 
 
 def test_eta_is_the_rest_of_the_pause_and_then_the_pace() -> None:

@@ -85,7 +85,7 @@ def command(
         if destination.name == SANDBOX:
             talk.say("The sandbox is a new one: it remembers nothing of what the run sent before.")
         check_reachable(destination)
-        finished = rollout.send(found.id, destination, sending, progress=talk.progress(), say=talk.say)
+        finished = rollout.send(found.id, destination, sending, progress=talk.progress(), say=talk.interrupt)
         return conclude(talk, rollout, finished, as_json=as_json)
 
 

@@ -97,7 +97,7 @@ def command(
             run=run_id,
             folder=str(place.path / run_id),
         )
-        finished = rollout.send(run_id, destination, sending, progress=talk.progress(), say=talk.say)
+        finished = rollout.send(run_id, destination, sending, progress=talk.progress(), say=talk.interrupt)
         return conclude(talk, rollout, finished, as_json=as_json)
 
 

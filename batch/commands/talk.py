@@ -21,6 +21,9 @@ R = TypeVar("R")
 #: As if interrupted by SIGINT, which is one way to answer no.
 EXIT_INTERRUPTED = 130
 
+#: Where the context keeps the format, for the error that ends the command.
+META_LOG_FORMAT = "sipbatch.log_format"
+
 LogFormat = Literal["text", "json"]
 
 
@@ -43,6 +46,11 @@ class Talk:
             text = json.dumps({"event": event, "at": at, "text": text, **detail})
         with suppress(OSError):
             click.echo(text, err=True)
+
+    def interrupt(self, text: str) -> None:
+        """Say something while a bar may stand on the terminal's last line, with `^C` behind it."""
+        is_in_bar = self.log_format == "text" and sys.stderr.isatty()
+        self.say(f"\n{text}" if is_in_bar else text)
 
     def progress(self) -> Progress:
         """What shows a run as it goes: a bar on a terminal, else lines or events."""
@@ -82,6 +90,11 @@ def confirm(question: str) -> None:
         click.get_current_context().exit(EXIT_INTERRUPTED)
 
 
+def _remember(ctx: click.Context, _: click.Parameter, log_format: LogFormat) -> LogFormat:
+    ctx.meta[META_LOG_FORMAT] = log_format
+    return log_format
+
+
 def talk_options(function: Callable[..., R]) -> Callable[..., R]:
     """Give a command `--quiet` and `--log-format`, which it takes as they are."""
     function = click.option(
@@ -89,6 +102,7 @@ def talk_options(function: Callable[..., R]) -> Callable[..., R]:
         type=click.Choice(["text", "json"]),
         default="text",
         show_default=True,
+        callback=_remember,
         help="How talk and progress are written to stderr: as text, or as one JSON event a line.",
     )(function)
     return click.option("--quiet", is_flag=True, help="Say nothing on stderr but what is wrong.")(function)
