@@ -20,7 +20,8 @@ from batch.rollout import Finished, Rollout, Sending, check_reachable, in_event_
 from batch.states import RunState, StopReason
 from batch.target import Outcome
 from batch.workspace import Workspace
-from tests.hand_plans import ACCEPTED, FIRST_NUMBER, NOT_FOUND, ToldTarget, answers, plan_of
+from tests.small_plans import small_plan
+from tests.told_target import ACCEPTED, NOT_FOUND, ToldTarget, answers
 
 FAST = Sending(rate="2000/s", concurrency=4)
 
@@ -29,7 +30,7 @@ def send(workspace: Workspace, target: ToldTarget, *, count: int = 20, rejected:
     """Plan, pin and send."""
     destination = Given(target)
     with Rollout(workspace, "run") as rollout:
-        run_id = rollout.pin(plan_of(count, rejected=rejected), destination, FAST)
+        run_id = rollout.pin(small_plan(count, rejects=rejected), destination, FAST)
         return rollout.send(run_id, destination, FAST)
 
 
@@ -47,7 +48,7 @@ def test_run_ends_with_everything_sent_and_reported(workspace: Workspace) -> Non
     """Every request is sent once, the target is left, and the exit code is 0."""
     target = ToldTarget()
     finished = send(workspace, target)
-    assert sorted(target.sent) == [f"+{FIRST_NUMBER + nth}" for nth in range(20)]
+    assert sorted(target.sent) == sorted(f"+{number}" for number in small_plan(20).numbers.tolist())
     assert not target.is_open
     assert (finished.exit_code, finished.reason) == (0, StopReason.DONE)
     assert finished.counts.succeeded == finished.counts.requests == 20
@@ -75,7 +76,7 @@ def test_results_are_a_frame_with_types(workspace: Workspace) -> None:
     assert len(frame) == 21
     assert str(frame["result_http_status"].dtype) == "Int64"
     assert str(frame["result_first_sent_at"].dt.tz) == "UTC"
-    assert frame["phone_number"].iloc[0] == f"+{FIRST_NUMBER}"
+    assert frame["phone_number"].iloc[0] == "+14155550100"
     assert frame["result_http_status"].isna().tolist() == [False] * 20 + [True]
     assert frame.loc[frame["result_state"] == "failed", "result_error_code"].tolist() == ["NOT_FOUND"]
 
@@ -101,7 +102,7 @@ def test_report_that_cannot_be_written_is_exit_74_and_harms_nothing(workspace: W
     """The results are in the journal; the report is written when there is room for it."""
     destination = Given(ToldTarget())
     with Rollout(workspace, "run") as rollout:
-        run_id = rollout.pin(plan_of(3), destination, FAST)
+        run_id = rollout.pin(small_plan(3), destination, FAST)
         workspace.run_folder(run_id).write_text("in the way", encoding="utf-8")
         finished = rollout.send(run_id, destination, FAST)
         assert finished.exit_code == 74
@@ -125,7 +126,7 @@ def test_first_signal_lets_what_is_in_flight_finish(workspace: Workspace) -> Non
     said: list[str] = []
     destination = Given(target)
     with Rollout(workspace, "run") as rollout:
-        run_id = rollout.pin(plan_of(500), destination, FAST)
+        run_id = rollout.pin(small_plan(500), destination, FAST)
         finished = rollout.send(run_id, destination, FAST, say=said.append)
     assert (finished.reason, finished.exit_code) == (StopReason.SIGINT, 130)
     assert finished.counts.succeeded == len(target.sent) < 500
@@ -146,7 +147,7 @@ def test_second_signal_gives_up_what_is_in_flight(workspace: Workspace) -> None:
 
     destination = Given(ToldTarget(answer))
     with Rollout(workspace, "run") as rollout:
-        run_id = rollout.pin(plan_of(50), destination, FAST)
+        run_id = rollout.pin(small_plan(50), destination, FAST)
         finished = rollout.send(run_id, destination, FAST)
     assert (finished.reason, finished.exit_code) == (StopReason.SIGTERM, 143)
     assert finished.counts.succeeded >= 4
@@ -187,7 +188,7 @@ def test_options_survive_the_journal(workspace: Workspace) -> None:
     sending = Sending("20/s,600/m", 7, 3, 12.5, "5%", 10)
     sandbox = EmbeddedSandbox({"limit": "50/s", "faults": {"503": 0.02}})
     with Rollout(workspace, "run") as rollout:
-        run_id = rollout.pin(plan_of(1), sandbox, sending, also={"folder": "/srv"})
+        run_id = rollout.pin(small_plan(1), sandbox, sending, also={"folder": "/srv"})
         options = rollout.journal.run(run_id).options
     assert Sending.from_pinned(options) == sending
     assert pinned_destination(options, "sandbox") == sandbox
@@ -256,8 +257,8 @@ def test_embedded_sandbox_gets_real_requests(workspace: Workspace, tmp_path: Pat
     record = tmp_path / "record.jsonl"
     sandbox = EmbeddedSandbox({"record": str(record)})
     with Rollout(workspace, "run") as rollout:
-        run_id = rollout.pin(plan_of(5), sandbox, FAST)
+        run_id = rollout.pin(small_plan(5), sandbox, FAST)
         finished = rollout.send(run_id, sandbox, FAST)
     assert finished.counts.succeeded == 5
     told = record.read_text(encoding="utf-8")
-    assert all(f"+{FIRST_NUMBER + nth}" in told for nth in range(5))
+    assert all(f"+{number}" in told for number in small_plan(5).numbers.tolist())
