@@ -40,11 +40,12 @@ def command(*, run: str | None, workspace: Path, as_json: bool) -> int:
 
 def _lines(standing: Standing, workspace: Workspace) -> Iterator[str]:
     from batch.progress import duration_text
-    from batch.states import RequestState
+    from batch.states import RequestState, StopReason
     from batch.timestamps import utc
 
     run, counts = standing.run, standing.counts
-    reason = f" ({run.reason.value})" if run.reason is not None and not standing.is_going else ""
+    is_told = run.reason not in (None, StopReason.DONE) and not standing.is_going
+    reason = f" ({run.reason})" if is_told else ""
     yield f"Run {run.id}: {run.state.value}{reason}, to {run.target}"
     if run.parent is not None:
         yield f"  sends again a part of run {run.parent}"
