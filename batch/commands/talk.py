@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -13,7 +14,7 @@ from typing import Literal, TypeVar
 
 import click
 
-from batch.errors import UsageError
+from batch.errors import ReportError, UsageError
 from batch.progress import JsonProgress, LineProgress, Progress, Silent, TqdmProgress
 
 R = TypeVar("R")
@@ -23,6 +24,9 @@ EXIT_INTERRUPTED = 130
 
 #: Where the context keeps the format, for the error that ends the command.
 META_LOG_FORMAT = "sipbatch.log_format"
+
+#: What writing fails with where the reader of a pipe, or a terminal, has gone.
+_GONE = (errno.EPIPE, errno.EIO)
 
 LogFormat = Literal["text", "json"]
 
@@ -62,15 +66,20 @@ class Talk:
 
 
 def deliver(data: str) -> None:
-    """Write data to stdout. If nobody reads it any more, what was done still decides the exit code."""
+    """Write data to stdout. If nobody reads it any more, what was done still decides the exit code.
+
+    `ReportError` if the file that stdout goes into does not take it.
+    """
     try:
         click.echo(data)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         # What is still buffered goes nowhere, or Python would complain of it at exit.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+        if error.errno not in _GONE:
+            raise ReportError(f"standard output cannot be written ({error.strerror}).") from None
 
 
 def require_terminal() -> None:
