@@ -81,6 +81,13 @@ def test_base_url_is_also_read_under_the_vendors_name(invoke: Invoke) -> None:
     assert "base_url=https://ours.example\n" in both.output
 
 
+def test_address_beside_the_key_is_of_the_environment(tmp_path: Path, invoke: Invoke) -> None:
+    """A key in a `.env` goes to the address that stands beside it, not to the settings file's."""
+    (tmp_path / ".env").write_text("BLAND_BASE_URL=https://dotenv.example\n", encoding="utf-8")
+    assert "base_url=https://dotenv.example\n" in invoke(toml='base_url = "https://toml.example"').output
+    assert "base_url=https://env.example\n" in invoke(BLAND_BASE_URL="https://env.example").output
+
+
 def test_config_names_another_file(tmp_path: Path, invoke: Invoke) -> None:
     """`--config` reads that file in place of the one in the current folder."""
     other = tmp_path / "other.toml"

@@ -74,8 +74,9 @@ def command(
         destination = pinned_destination(found.options, found.target, key_file=key_file)
         sending = Given(params).sending_over(ctx, Sending.from_pinned(found.options))
         left = rollout.journal.counts(found.id).left
+        rate = sending.rate if sending.run_options().rates else "the rate that the API allows"
         talk.say(
-            f"Run {found.id}: going on with {left:,} requests to {destination.in_words} at {sending.rate}.",
+            f"Run {found.id}: going on with {left:,} requests to {destination.in_words} at {rate}.",
             event="run",
             run=found.id,
             folder=str(place.path / found.id),
