@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from batch.breaker import FailureLimit, Gate, OutageBreaker, SafetyBreaker
 from batch.clock import Clock
 from batch.desk import Desk
@@ -16,6 +18,9 @@ _SUSPICIOUS_PROBES = 3
 
 #: A pause this long sends claims back: "in flight" must not be said of what is not sent for a while.
 _LONG_PAUSE_S = 1.0
+
+#: The HTTP status that asks to wait without saying that the rate is too high: the rate stays.
+_OVERLOADED = 503
 
 #: A request in flight when the operator cancelled: nobody asked what the answer was.
 ABORTED = Outcome(
@@ -57,6 +62,7 @@ class Judge:
         self._budget = budget
         self._throttles = 0
         self._throttled_since_s: float | None = None
+        self._throttled_at_s = -math.inf
         self._stops: list[tuple[StopReason, str]] = []
 
     def ended(
@@ -150,7 +156,12 @@ class Judge:
     def _heed_throttle(self, outcome: Outcome, started_s: float, desk: Desk) -> None:
         if self._throttled_since_s is None:
             self._throttled_since_s = self._clock.now()
-        is_first_to_say = self._pacer.throttled(started_s)
+        # What left before the last one that said so saw the same trouble: it is the same throttle.
+        is_first_to_say = started_s > self._throttled_at_s
+        if is_first_to_say:
+            self._throttled_at_s = self._clock.now()
+            if outcome.http_status != _OVERLOADED:
+                self._pacer.throttled(started_s)
         if outcome.retry_after_s is None and not is_first_to_say:
             return
         wait_s = throttle_wait_s(outcome, self._throttles, policy=self._policy, dice=self._dice)
