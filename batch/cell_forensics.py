@@ -78,7 +78,8 @@ _TAIL = re.compile(r"(.*\d)(?:\s+-\s*|\s*-\s+|(?<=\d{8})-)(\d{1,5})")
 
 #: The most frequent damage: ASCII digits with blanks, dashes and brackets that cannot mean anything else.
 _SIMPLE = re.compile(
-    r"\+?(?=(?:\D*\d){9})(?!.*(?:\(0|[ \u00a0]-|-[ \u00a0]|\d{8}-))[\d(][\d \u00a0()-]{6,28}[\d]"
+    r"\+?(?=(?:\D*\d){9})(?!.*(?:\(0|[ \u00a0]-|-[ \u00a0]|\d{8}-))[\d(][\d \u00a0()-]{6,28}\d",
+    re.ASCII,
 )
 
 #: Signs in numbers that are no digits, as one ASCII sign each, with what is said when they are dropped.

@@ -48,7 +48,10 @@ _NOT_COUNTED = re.compile(
 
 def fold(name: str) -> str:
     """A column's name as it is compared: lower case, without spaces, `_` and `-` of any kind."""
-    return _NOT_COUNTED.sub("", unicodedata.normalize("NFKC", name)).casefold()
+    while (folded := unicodedata.normalize("NFKC", _NOT_COUNTED.sub("", name)).casefold()) != name:
+        # What one step leaves may make up something for the next: a letter and its accent, a space.
+        name = folded
+    return name
 
 
 def word_of(name: str) -> str | None:

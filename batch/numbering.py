@@ -38,6 +38,7 @@ _KINDS = (
 )
 
 
+_CODES = frozenset(str(code) for code in COUNTRY_CODE_TO_REGION_CODE)
 _NOTHING = re.compile(r"(?!)")
 
 
@@ -98,7 +99,7 @@ class Region:
 def code_of(digits: str) -> int | None:
     """The country code that E.164 digits begin with; no code is the beginning of another."""
     for length in (1, 2, 3):
-        if digits[:length].isdigit() and int(digits[:length]) in COUNTRY_CODE_TO_REGION_CODE:
+        if digits[:length] in _CODES:
             return int(digits[:length])
     return None
 
