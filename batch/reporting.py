@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from batch import manifest, results_csv, results_jsonl, results_xlsx
+from batch import manifest, page, results_csv, results_jsonl, results_xlsx
 from batch.errors import JournalError, UsageError
 from batch.journal import Counts, Journal, RunRecord
 from batch.lines import NOT_TRUSTED, Lines
@@ -23,7 +23,12 @@ from batch.summary import Summary, summary_of
 from batch.tally import Tally
 
 #: The files that may be chosen, by their format; `summary.json` and `manifest.json` are always written.
-FORMATS = {"csv": results_csv.NAME, "jsonl": results_jsonl.NAME, "xlsx": results_xlsx.NAME}
+FORMATS = {
+    "csv": results_csv.NAME,
+    "jsonl": results_jsonl.NAME,
+    "xlsx": results_xlsx.NAME,
+    "html": page.NAME,
+}
 
 #: What is written unless something else is asked for; `results.csv` is part of every report.
 DEFAULT_FORMATS = ("csv", "jsonl")
@@ -69,13 +74,15 @@ def write_report(
         lines = Lines(journal, run)
         tally = Tally()
         csv = results_csv.ResultsCsv(staging.file(results_csv.NAME), lines.header)
-        jsonl = xlsx = None
+        jsonl = xlsx = html = None
         if results_jsonl.NAME in names:
             attempts = journal.attempts(run_id)
             jsonl = results_jsonl.ResultsJsonl(staging.file(results_jsonl.NAME), run, attempts)
         if results_xlsx.NAME in names:
             staged = staging.file(results_xlsx.NAME)
             xlsx = stack.enter_context(results_xlsx.ResultsXlsx(staged, lines.header, run))
+        if page.NAME in names:
+            html = page.ResultsPage(staging.file(page.NAME), lines.header, run)
         for line in lines:
             csv.add(line)
             if line.result is not None:
@@ -86,14 +93,19 @@ def write_report(
                 jsonl.add(line)
             if xlsx is not None:
                 xlsx.add(line)
+            if html is not None:
+                html.add(line)
         _check_sums(run, lines, tally.counts, before, journal.counts(run_id))
         csv.close()
         if jsonl is not None:
             jsonl.close()
         files = (*names, SUMMARY_NAME, manifest.NAME)
-        summary = summary_of(run, tally, journal.events(run_id), files=files)
+        events = journal.events(run_id)
+        summary = summary_of(run, tally, events, files=files)
         if xlsx is not None:
             xlsx.finish(summary)
+        if html is not None:
+            html.finish(summary, tally, events, journal.attempts(run_id))
         staging.file(SUMMARY_NAME).write(summary.to_json())
         # It comes last, here and among the renames: a folder with a new manifest has all that it names.
         listed = manifest.Manifest.of(run, summary, staging.finish())

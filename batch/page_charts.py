@@ -1,0 +1,320 @@
+"""The charts of the page, as SVG that needs neither script nor network, drawn by Vega-Lite.
+
+Vega-Lite runs in vl-convert, which is an optional part of the installation and imported only here. Colours
+are CSS variables of the page, so that light, dark and print are its business. Nothing in a chart is
+executed; text from a sheet or the API is data to Vega-Lite, never a part of an expression.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from batch.page_words import milliseconds
+
+NOT_INSTALLED = (
+    "Tables stand in for the charts, because the library that draws them is not installed. To have them, run"
+    " pip install 'sipbatch[page]' and write the report again."
+)
+
+#: Widths in pixels: of a chart in one of two columns, and of one across the page, on a desk and on a phone.
+COLUMN, WIDE, NARROW = 440, 1000, 400
+
+#: Text is measured by a font that vl-convert brings along, the same on every machine; the page sets another.
+_FONT = "Liberation Sans"
+
+#: What is changed in the SVG is changed within tags: text from a sheet or the API stays as it is. Names that
+#: are read out come from the page; a font from there too.
+_TAG = re.compile(r"<[^<>]*>")
+_NEEDLESS = re.compile(
+    r' (?:role|aria-roledescription|class|aria-hidden|font-family|pointer-events|xmlns:xlink|version)="[^"]*"'
+)
+_NUMBER = re.compile(r'(?<= )(?:d|transform|x2|y2|x|y)="[^"]*"')
+_LONG = re.compile(r"-?[0-9]+\.[0-9]{2,}")
+_SVG = re.compile(r'<svg [^>]*viewBox="([^"]*)"[^>]*>')
+
+Spec = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart as the page holds it: `svg` is whole, `kind` is `column`, `wide` or `narrow`."""
+
+    svg: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a whole: its name, its CSS variable, how many."""
+
+    name: str
+    colour: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One bar with a name over it and a note after it; its parts are drawn one after another."""
+
+    name: str
+    note: str
+    parts: tuple[Part, ...]
+
+
+def is_available() -> bool:
+    """Whether charts can be drawn."""
+    return find_spec("vl_convert") is not None
+
+
+def states_bar(parts: Sequence[Part]) -> tuple[Chart, ...]:
+    """One bar of all requests by state, as wide as the page."""
+    charts = []
+    for kind, width in (("wide", WIDE), ("narrow", NARROW)):
+        start = 0
+        values = []
+        for part in parts:
+            values.append(
+                {
+                    "from": start,
+                    "to": start + part.count,
+                    "colour": part.colour,
+                    "says": f"{part.name}: {part.count:,}",
+                }
+            )
+            start += part.count
+        spec = {
+            "width": width,
+            "height": 20,
+            "padding": 0,
+            "data": {"values": values},
+            "mark": {"type": "rect", "stroke": "var(--paper)", "strokeWidth": 1},
+            "encoding": {
+                "x": {"field": "from", "type": "quantitative", "scale": {"domain": [0, start]}, "axis": None},
+                "x2": {"field": "to"},
+                "color": {"field": "colour", "type": "nominal", "scale": None},
+                "description": {"field": "says"},
+            },
+        }
+        charts.append(drawn(spec, kind, "Requests by state"))
+    return tuple(charts)
+
+
+def latency(durations_s: np.typing.NDArray[np.floating[Any]], marks: Mapping[str, float]) -> Chart:
+    """How long answers took, on a logarithmic scale; `marks` are lines across it, in milliseconds by name."""
+    edges, counts = latency_bins(durations_s)
+    values = [
+        {
+            "from": float(low),
+            "to": float(high),
+            "count": int(count),
+            "says": f"{milliseconds(low)} to {milliseconds(high)}: {count:,}",
+        }
+        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
+        if count
+    ]
+    x = {
+        "field": "from",
+        "type": "quantitative",
+        "scale": {"type": "log", "domain": [float(edges[0]), float(edges[-1])], "nice": False},
+    }
+    ticks = [tick for tick in _TICKS_MS if edges[0] <= tick <= edges[-1]]
+    axis = {
+        "title": None,
+        "grid": False,
+        "values": ticks,
+        "labelExpr": "datum.value < 1000 ? datum.value + ' ms' : datum.value / 1000 + ' s'",
+        "labelOverlap": "greedy",
+        "labelSeparation": 10,
+    }
+    lines = [{"from": at, "name": name} for name, at in marks.items()]
+    spec: Spec = {
+        "width": COLUMN - 50,
+        "height": 170,
+        "layer": [
+            {
+                "data": {"values": values},
+                "mark": {
+                    "type": "rect",
+                    "color": "var(--accent)",
+                    "stroke": "var(--paper)",
+                    "strokeWidth": 0.5,
+                },
+                "encoding": {
+                    "x": {**x, "axis": axis},
+                    "x2": {"field": "to"},
+                    "y": {
+                        "field": "count",
+                        "type": "quantitative",
+                        "scale": {"domain": [0, 1.15 * max(counts)], "nice": False},
+                        "axis": {"title": "requests", "tickCount": 4, "format": ",d"},
+                    },
+                    "y2": {"datum": 0},
+                    "description": {"field": "says"},
+                },
+            },
+            {
+                "data": {"values": lines},
+                "mark": {"type": "rule", "color": "var(--ink)", "strokeDash": [3, 3]},
+                "encoding": {"x": x},
+            },
+            *(_beside(line, x, is_left=not index) for index, line in enumerate(lines)),
+        ],
+    }
+    return drawn(spec, "column", "How long answers took")
+
+
+def _beside(line: Spec, x: Spec, *, is_left: bool) -> Spec:
+    """The name of a line, on one side of it."""
+    mark = {"type": "text", "y": 0, "dy": 2, "baseline": "top", "color": "var(--ink)", "fontSize": 12}
+    side = {"align": "right", "dx": -5} if is_left else {"align": "left", "dx": 5}
+    return {
+        "data": {"values": [line]},
+        "mark": {**mark, **side},
+        "encoding": {"x": x, "text": {"field": "name"}},
+    }
+
+
+_TICKS_MS = tuple(step * 10**power for power in range(-1, 6) for step in (1, 2, 5))
+
+
+def latency_bins(durations_s: np.typing.NDArray[np.floating[Any]]) -> tuple[list[float], list[int]]:
+    """The edges in milliseconds, ten a decade, and the counts between them; there is at least one bin."""
+    logs = np.log10(np.maximum(np.asarray(durations_s, dtype=np.float64) * 1000, 0.1))
+    first, last = math.floor(logs.min() * 10), math.floor(logs.max() * 10) + 1
+    counts, edges = np.histogram(logs, bins=np.arange(first, last + 1) / 10)
+    return [float(10**edge) for edge in edges], [int(count) for count in counts]
+
+
+def bars(rows: Sequence[Row], label: str) -> Chart:
+    """Horizontal bars with their names over them, the first at the top."""
+    values, names = [], []
+    for index, row in enumerate(rows):
+        start = 0
+        for part in row.parts:
+            says = f"{row.name}: {part.count:,} {part.name}"
+            spot = {
+                "row": index,
+                "from": start,
+                "to": start + part.count,
+                "colour": part.colour,
+                "says": says,
+            }
+            values.append(spot)
+            start += part.count
+        names.append({"row": index, "name": row.name, "note": row.note, "end": start})
+    most = max(sum(part.count for part in row.parts) for row in rows) or 1
+    y = {
+        "field": "row",
+        "type": "ordinal",
+        "axis": None,
+        "scale": {"paddingInner": 0.66, "paddingOuter": 0.3},
+    }
+    # Room for what stands after the longest bar.
+    room = max(len(row.note) for row in rows) * 6.4 + 10
+    x = {
+        "type": "quantitative",
+        "scale": {"domain": [0, most], "range": [0, max(80, COLUMN - room)], "nice": False},
+        "axis": None,
+    }
+    spec: Spec = {
+        "width": COLUMN,
+        "height": {"step": 46},
+        "padding": {"left": 0, "right": 0, "top": 4, "bottom": 0},
+        "layer": [
+            {
+                "data": {"values": values},
+                "mark": "rect",
+                "encoding": {
+                    "y": y,
+                    "x": {**x, "field": "from"},
+                    "x2": {"field": "to"},
+                    "color": {"field": "colour", "type": "nominal", "scale": None},
+                    "description": {"field": "says"},
+                },
+            },
+            {
+                "data": {"values": names},
+                "mark": {
+                    "type": "text",
+                    "align": "left",
+                    "baseline": "bottom",
+                    "x": 0,
+                    "yOffset": -10,
+                    # The page's own font may be wider than the one that text is measured by.
+                    "limit": 0.86 * COLUMN,
+                    "color": "var(--ink)",
+                },
+                "encoding": {"y": y, "text": {"field": "name"}},
+            },
+            {
+                "data": {"values": names},
+                "mark": {
+                    "type": "text",
+                    "align": "left",
+                    "baseline": "middle",
+                    "dx": 6,
+                    "color": "var(--muted)",
+                    "fontSize": 12,
+                },
+                "encoding": {"y": y, "x": {**x, "field": "end"}, "text": {"field": "note"}},
+            },
+        ],
+    }
+    return drawn(spec, "column", label)
+
+
+_CONFIG: Spec = {
+    "font": _FONT,
+    "background": None,
+    "padding": 0,
+    "view": {"stroke": None},
+    "title": {"color": "var(--ink)", "fontSize": 13, "fontWeight": "normal"},
+    "text": {"fontSize": 13},
+    "axis": {
+        "aria": False,
+        "labelColor": "var(--muted)",
+        "labelFontSize": 12,
+        "labelPadding": 6,
+        "titleColor": "var(--muted)",
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "domainColor": "var(--line)",
+        "tickColor": "var(--line)",
+        "gridColor": "var(--line)",
+        "ticks": False,
+    },
+    "axisX": {"ticks": True, "tickSize": 4},
+    "axisY": {
+        "domain": False,
+        "titleAngle": 0,
+        "titleAlign": "left",
+        "titleAnchor": "end",
+        "titleBaseline": "bottom",
+        "titleX": 0,
+        "titleY": -8,
+    },
+}
+
+
+def drawn(spec: Spec, kind: str, label: str) -> Chart:
+    """Any Vega-Lite spec as a chart of the page; `label` says what it shows, to those who cannot see it."""
+    schema = "https://vega.github.io/schema/vega-lite/v6.json"
+    whole = {"$schema": schema, "background": None, **spec, "config": _CONFIG}
+    # With no address allowed, a chart cannot be made to fetch anything.
+    svg: str = import_module("vl_convert").vegalite_to_svg(whole, allowed_base_urls=[])
+    svg = _TAG.sub(lambda tag: _NUMBER.sub(_rounded, _NEEDLESS.sub("", tag[0])), svg)
+    head = f'<svg class="chart {kind}" viewBox="\\1" role="img" aria-label="{label}">'
+    return Chart(_SVG.sub(head, svg, count=1), kind)
+
+
+def _rounded(attribute: re.Match[str]) -> str:
+    """An attribute of places and sizes, to a tenth of a pixel."""
+    return _LONG.sub(lambda number: f"{float(number[0]):.1f}", attribute[0])
