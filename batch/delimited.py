@@ -12,6 +12,7 @@ the last blank cells out when they save; a row with more is a problem, unless th
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import itertools
@@ -183,10 +184,7 @@ def open_delimited(
     delimiters = options.delimiter or (separator[1] if separator else DELIMITERS)
     found = []
     for delimiter in delimiters:
-        try:
-            rows = list(csv.reader(lines[1:] if separator else lines, delimiter=delimiter))
-        except csv.Error:
-            continue
+        rows = _first_rows(lines[1:] if separator else lines, delimiter)
         at = wanted - 1 if wanted else find_header(rows, blocks, options.columns)
         if at < len(rows):
             found.append((likeness(rows[at], blocks, options.columns), delimiter, at, rows[at]))
@@ -207,6 +205,14 @@ def open_delimited(
     return Delimited(
         text, delimiter, at + 1, header_of(cells), 1 if separator else 0, options.bounds.cell_chars
     )
+
+
+def _first_rows(lines: Sequence[str], delimiter: str) -> list[list[str]]:
+    """Rows down to one with a cell so long that the csv module refuses it: a header is above that."""
+    rows: list[list[str]] = []
+    with contextlib.suppress(csv.Error):
+        rows.extend(csv.reader(lines, delimiter=delimiter))
+    return rows
 
 
 def _lines(stream: TextIO, name: str) -> Iterator[str]:
