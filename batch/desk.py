@@ -78,8 +78,8 @@ class Desk:
 
     `ready` holds what may be sent, `unsaved` counts results that are not on disk yet, `counts` are those on
     disk, `shards` those that are open here. `is_dry` says that the journal has nothing to claim beyond
-    `ready`, now or later. `wanted` says how many claims to ask for, and `claimable` from which shards; `on_commit` is
-    called after each commit.
+    `ready`, now or later. `wanted` says how many claims to ask for, and `claimable` from which shards;
+    `on_commit` is called after each commit.
     """
 
     def __init__(
@@ -194,7 +194,8 @@ class Desk:
             # Nothing else is left that could earn a retry: they may trickle, or the run would never end.
             max_retries = 1
 
-        recalls = self._recalls
+        # As they are now: what is told of meanwhile must not change what a thread is reading.
+        barred, recalls = frozenset(self._barred), self._recalls
 
         def commit() -> tuple[list[Ready], float | None]:
             claims = self._journal.exchange(
@@ -206,10 +207,10 @@ class Desk:
                 shards=shards,
                 now=now,
                 max_retries=max_retries,
-                barred_templates=self._barred,
+                barred_templates=barred,
             )
             is_short = len(claims) < want
-            due_at = self._journal.next_due(self._run_id, self._barred) if is_short else None
+            due_at = self._journal.next_due(self._run_id, barred, shards) if is_short else None
             return [Ready(claim, self._payload(claim.payload_id)) for claim in claims], due_at
 
         ready, due_at = await self._run_blocking(commit)

@@ -7,7 +7,7 @@ Protocol; `tests/journal_conformance.py` is what any must pass.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -39,6 +39,21 @@ class Shard(NamedTuple):
 
     first: int
     end: int
+
+
+#: One shard that holds every request of any run.
+EVERYTHING = (Shard(0, 1 << 62),)
+
+
+def merged(shards: Iterable[Shard]) -> list[Shard]:
+    """The same requests in as few shards as can be, in order."""
+    spans: list[Shard] = []
+    for shard in sorted(shards):
+        if spans and spans[-1].end == shard.first:
+            spans[-1] = Shard(spans[-1].first, shard.end)
+        else:
+            spans.append(shard)
+    return spans
 
 
 class Claim(NamedTuple):
@@ -259,8 +274,10 @@ class Journal(Protocol):
         """
         ...
 
-    def next_due(self, run_id: str, barred_templates: Collection[int] = ()) -> float | None:
-        """The earliest due time among requests that are `retrying`, barred templates aside, or None."""
+    def next_due(
+        self, run_id: str, barred_templates: Collection[int] = (), shards: Sequence[Shard] = EVERYTHING
+    ) -> float | None:
+        """The earliest due time of what is `retrying` in `shards`, barred templates aside, or None."""
         ...
 
     def end(self, run_id: str, reason: StopReason, at: float) -> None:

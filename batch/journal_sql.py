@@ -99,7 +99,8 @@ CREATE TABLE requests (
     request_id TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (run_no, seq)
 ) WITHOUT ROWID""",
-    "CREATE INDEX requests_due ON requests (run_no, due_at) WHERE state = 'retrying'",
+    # Free retries apart from those that the budget pays for: when it is spent, they pile up by the thousand.
+    "CREATE INDEX requests_due ON requests (run_no, is_free, due_at) WHERE state = 'retrying'",
     # The attempt that ended a request stands in `requests`; here are those before it.
     """
 CREATE TABLE attempts (
@@ -228,18 +229,20 @@ _CLAIM_COLUMNS = (
     "seq, number, direction, payload_id, template_id, attempts, sends, in_doubt, state = 'retrying', is_free"
 )
 FIND_DUE = f"""
-SELECT json_group_array(json_array({_CLAIM_COLUMNS})) FROM (
-    SELECT * FROM requests
-    WHERE run_no = ? AND state = 'retrying' AND due_at <= ? AND seq >= ? AND seq < ?
-          {{not_barred}} {{free_only}}
-    ORDER BY due_at LIMIT ?)"""
+SELECT json_group_array(json_array(due_at, {_CLAIM_COLUMNS})) FROM (
+    SELECT * FROM requests INDEXED BY requests_due
+    WHERE run_no = ? AND is_free = ? AND state = 'retrying' AND due_at <= ? AND seq >= ? AND seq < ?
+          {{not_barred}}
+    ORDER BY due_at, seq LIMIT ?)"""
 FIND_PENDING = f"""
 SELECT json_group_array(json_array({_CLAIM_COLUMNS})) FROM (
     SELECT * FROM requests
     WHERE run_no = ? AND seq >= ? AND seq < ? AND state = 'pending' {{not_barred}}
     ORDER BY seq LIMIT ?)"""
 NEXT_DUE = """
-SELECT due_at FROM requests WHERE run_no = ? AND state = 'retrying' {not_barred} ORDER BY due_at LIMIT 1"""
+SELECT due_at FROM requests INDEXED BY requests_due
+WHERE run_no = ? AND is_free = ? AND state = 'retrying' AND seq >= ? AND seq < ? {not_barred}
+ORDER BY due_at LIMIT 1"""
 
 FOUND_RATE = """
 SELECT e.detail FROM events e JOIN runs r ON r.no = e.run_no JOIN runs me ON me.target = r.target

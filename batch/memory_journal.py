@@ -12,6 +12,7 @@ import numpy as np
 
 from batch.errors import JournalError
 from batch.journal import (
+    EVERYTHING,
     FOUND_RATE,
     Applied,
     AttemptRow,
@@ -99,6 +100,7 @@ class MemoryJournal:
         self._runs: dict[str, _Run] = {}
         self._payloads: list[Payload] = []
         self._templates: list[str] = []
+        self._found_rates: dict[tuple[str, str], float] = {}
 
     def create_run(self, plan: Plan, new: NewRun) -> str:
         """Pin a plan as a new run, and return the run's id."""
@@ -145,11 +147,12 @@ class MemoryJournal:
             )
             for seq, r in enumerate(picked)
         ]
+        sent = list(dict.fromkeys(r.payload_id for r in requests))
         digest = plan_digest(
             np.array([r.number for r in requests], dtype=np.int64),
             np.array([r.direction for r in requests], dtype=np.uint8),
-            np.array([r.payload_id for r in requests], dtype=np.int32),
-            self._payloads,
+            np.array([sent.index(r.payload_id) for r in requests], dtype=np.int32),
+            [self._payloads[payload_id] for payload_id in sent],
         )
         record = self._new_record(new, digest, parent)
         record = replace(record, sheets=old.record.sheets, template_digests=old.record.template_digests)
@@ -188,12 +191,14 @@ class MemoryJournal:
         return [run.record for run in self._runs.values()]
 
     def run(self, run_id: str) -> RunRecord:
-        """One run by its id; `JournalError` if it is unknown."""
+        """One run by its id; `JournalError` names the runs there are if it is unknown."""
         return self._run(run_id).record
 
     def _run(self, run_id: str) -> _Run:
         if run_id not in self._runs:
-            raise JournalError(f"there is no run {run_id}")
+            newest = ", ".join(list(self._runs)[:-6:-1])
+            there = f"the newest are {newest}" if newest else "there are none yet"
+            raise JournalError(f"there is no run {run_id}: {there}")
         return self._runs[run_id]
 
     def _move_run(self, run: _Run, state: RunState, **changes: object) -> None:
@@ -253,6 +258,10 @@ class MemoryJournal:
             request.move(RequestState.PENDING if request.due_at is None else RequestState.RETRYING)
             request.claimed_at = None
         run.events.extend(events)
+        for event in events:
+            if event.kind == FOUND_RATE:
+                scope = run.record.target, run.record.account
+                self._found_rates[scope] = float(str(event.detail["rate_per_s"]))
         claims = []
         for request in _claimable(run, want, shards, now, max_retries, barred_templates):
             is_retry = request.state is RequestState.RETRYING
@@ -286,12 +295,16 @@ class MemoryJournal:
             if times > 1 or run.requests[seq].state is not RequestState.IN_FLIGHT:
                 raise JournalError(f"request {seq} is not in_flight; nothing was recorded")
 
-    def next_due(self, run_id: str, barred_templates: Collection[int] = ()) -> float | None:
-        """The earliest due time among requests that are `retrying`, barred templates aside, or None."""
+    def next_due(
+        self, run_id: str, barred_templates: Collection[int] = (), shards: Sequence[Shard] = EVERYTHING
+    ) -> float | None:
+        """The earliest due time of what is `retrying` in `shards`, barred templates aside, or None."""
         retrying = (
             r
             for r in self._run(run_id).requests
-            if r.state is RequestState.RETRYING and r.template_id not in barred_templates
+            if r.state is RequestState.RETRYING
+            and r.template_id not in barred_templates
+            and any(shard.first <= r.seq < shard.end for shard in shards)
         )
         return min((r.due_at for r in retrying if r.due_at is not None), default=None)
 
@@ -302,14 +315,7 @@ class MemoryJournal:
     def found_rate(self, run_id: str) -> float | None:
         """What the newest search for a rate settled at, in sends a second, at the target of this run."""
         record = self._run(run_id).record
-        found = [
-            (event.at, float(str(event.detail["rate_per_s"])))
-            for run in self._runs.values()
-            if (run.record.target, run.record.account) == (record.target, record.account)
-            for event in run.events
-            if event.kind == FOUND_RATE
-        ]
-        return max(found)[1] if found else None
+        return self._found_rates.get((record.target, record.account))
 
     def payload(self, payload_id: int) -> bytes:
         """The body of a payload."""

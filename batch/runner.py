@@ -15,7 +15,7 @@ from batch.breaker import FailureLimit, Gate
 from batch.clock import Clock
 from batch.desk import Bell, Desk, Dispatcher, LocalDispatcher, RunBlocking, in_thread
 from batch.errors import JournalError
-from batch.journal import FOUND_RATE, Claim, Counts, Journal, Shard
+from batch.journal import FOUND_RATE, Claim, Counts, Journal, Shard, merged
 from batch.judging import ABORTED, Judge
 from batch.pacer import Pacer, Rate
 from batch.plans import DIRECTIONS
@@ -324,7 +324,7 @@ class Engine:
     def _claimable(self) -> list[Shard]:
         """All open shards; once the canary is chosen and until it has ended, its requests alone."""
         if self._judge.canary_left and len(self._canary_seen) == self._canary:
-            return _spans(sorted(self._canary_seen))
+            return merged(Shard(seq, seq + 1) for seq in self._canary_seen)
         return self.desk.shards
 
     # --- workers --------------------------------------------------------------------------------
@@ -435,17 +435,6 @@ class Engine:
         self._progress.update(self.desk.counts, self._pacer.rate_per_s, note, wait_s=wait_s)
 
 
-def _spans(seqs: list[int]) -> list[Shard]:
-    """Just these requests, in as few shards as can be."""
-    spans: list[Shard] = []
-    for seq in seqs:
-        if spans and spans[-1].end == seq:
-            spans[-1] = Shard(spans[-1].first, seq + 1)
-        else:
-            spans.append(Shard(seq, seq + 1))
-    return spans
-
-
 class _Departure(NamedTuple):
     """A request on its way: its claim, its body, and when the pacer let it go."""
 
@@ -457,7 +446,7 @@ class _Departure(NamedTuple):
 class _Worker:
     """One of the requests in flight at a time; waits here for the next."""
 
-    __slots__ = ("_event", "_departure")
+    __slots__ = ("_departure", "_event")
 
     def __init__(self) -> None:
         self._event = anyio.Event()

@@ -15,7 +15,7 @@ import orjson
 
 from batch import journal_sql as sql
 from batch.errors import JournalError
-from batch.journal import Claim, Ended, Event, NewRun, Pick, Shard
+from batch.journal import Claim, Ended, Event, NewRun, Pick, Shard, merged
 from batch.plans import Payload, Plan, Problem, SheetPin, Warned, plan_digest
 from batch.sqlite_reader import SqliteReader
 from batch.states import RUN_MOVES, RequestState, RunState, StopReason
@@ -34,7 +34,7 @@ class SqliteJournal(SqliteReader):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._cursors: dict[tuple[int, int], int] = {}
+        self._cursors: _Cursors = {}
 
     def _open(self) -> sqlite3.Connection:
         self._is_new = not self._path.exists() or self._path.stat().st_size == 0
@@ -221,9 +221,9 @@ class SqliteJournal(SqliteReader):
                 raise JournalError(f"request {e.claim.seq} may not move from in_flight to {e.state}")
         for shared, rows in _alike(ended, no).items():
             values = {**shared._asdict(), "rows": orjson.dumps(rows)}
+            self._moved(len(rows), sql.END_REQUESTS, values)
             if not shared.state.is_final:
                 self._db.execute(sql.INSERT_ATTEMPTS, values)
-            self._moved(len(rows), sql.END_REQUESTS, values)
 
     def _moved(self, count: int, statement: str, values: tuple[object, ...] | dict[str, object]) -> None:
         """Run a statement that moves states; it must have moved so many requests."""
@@ -233,21 +233,22 @@ class SqliteJournal(SqliteReader):
                 "This is a bug, or another process writes to this journal"
             )
 
-    def _claims(self, statement: str, *values: object) -> list[Claim]:
+    def _found(self, statement: str, *values: object) -> list[list[Any]]:
         (found,) = self._db.execute(statement, values).fetchone()
-        return [_claim(fields) for fields in orjson.loads(found)]
+        rows: list[list[Any]] = orjson.loads(found)
+        return rows
 
     @staticmethod
-    def _rewind(cursors: dict[tuple[int, int], int], no: int, returned: Iterable[int]) -> None:
+    def _rewind(cursors: _Cursors, no: int, returned: Iterable[int]) -> None:
         """Requests that are pending again must be found again."""
         for seq in returned:
             for (run_no, first), cursor in cursors.items():
-                if run_no == no and first <= seq < cursor:
-                    cursors[run_no, first] = seq
+                if run_no == no and first <= seq < cursor.seq:
+                    cursors[run_no, first] = cursor._replace(seq=seq)
 
     def _find(
         self,
-        cursors: dict[tuple[int, int], int],
+        cursors: _Cursors,
         no: int,
         want: int,
         shards: Sequence[Shard],
@@ -256,32 +257,29 @@ class SqliteJournal(SqliteReader):
         barred: Collection[int],
     ) -> list[Claim]:
         not_barred = sql.not_barred(barred)
-        spans = _merged(shards)
-        claims: list[Claim] = []
-        retries_left = want if max_retries is None else max_retries
-        for first, end in spans:
-            if len(claims) == want:
-                break
-            free_only = "AND is_free" if retries_left <= 0 else ""
-            due = sql.FIND_DUE.format(not_barred=not_barred, free_only=free_only)
-            for claim in self._claims(due, no, now, first, end, want - len(claims)):
-                if not claim.is_free:
-                    if retries_left <= 0:
-                        continue
-                    retries_left -= 1
-                claims.append(claim)
+        due = sql.FIND_DUE.format(not_barred=not_barred)
+        found_due = [
+            found
+            for is_free, most in ((True, want), (False, want if max_retries is None else max_retries))
+            if most > 0
+            for first, end in merged(shards)
+            for found in self._found(due, no, is_free, now, first, end, min(most, want))
+        ]
+        claims = [_claim(found[1:]) for found in _affordable(found_due, max_retries)[:want]]
         pending = sql.FIND_PENDING.format(not_barred=not_barred)
-        for shard in shards:
+        for shard in sorted(shards):
             missing = want - len(claims)
             if missing == 0:
                 break
-            cursor = max(shard.first, cursors.get((no, shard.first), shard.first))
-            if cursor >= shard.end:
+            cursor = cursors.get((no, shard.first))
+            # Beyond what was barred then, and may be had now, nobody has looked.
+            first = cursor.seq if cursor is not None and cursor.barred.issubset(barred) else shard.first
+            if first >= shard.end:
                 continue
-            found = self._claims(pending, no, cursor, shard.end, missing)
+            found = [_claim(fields) for fields in self._found(pending, no, first, shard.end, missing)]
             claims += found
-            if not barred:
-                cursors[no, shard.first] = found[-1].seq + 1 if len(found) == missing else shard.end
+            next_seq = found[-1].seq + 1 if len(found) == missing else shard.end
+            cursors[no, shard.first] = _Cursor(next_seq, frozenset(barred))
         return claims
 
     def end(self, run_id: str, reason: StopReason, at: float) -> None:
@@ -295,8 +293,34 @@ class SqliteJournal(SqliteReader):
             self._db.execute(sql.END_RUN, (reason.run_state.value, reason.value, at, no))
 
 
+class _Cursor(NamedTuple):
+    """Before `seq` nothing of its shard is pending but what has one of these templates."""
+
+    seq: int
+    barred: frozenset[int]
+
+
+#: By run and by the first request of a shard.
+_Cursors = dict[tuple[int, int], _Cursor]
+
+
 def _claim(fields: Sequence[Any]) -> Claim:
     return Claim._make((*fields[:7], *map(bool, fields[7:])))
+
+
+def _affordable(due: list[list[Any]], max_retries: int | None) -> list[list[Any]]:
+    """What `FIND_DUE` found, by due time, with no more than `max_retries` that are not free."""
+    due.sort(key=lambda fields: (fields[0], fields[1]))
+    if max_retries is None:
+        return due
+    paid = 0
+    affordable = []
+    for fields in due:
+        is_free = bool(fields[-1])
+        paid += not is_free
+        if is_free or paid <= max_retries:
+            affordable.append(fields)
+    return affordable
 
 
 class _Shared(NamedTuple):
@@ -330,17 +354,6 @@ def _alike(ended: Sequence[Ended], no: int) -> dict[_Shared, list[tuple[object, 
         row = (no, e.claim.seq, e.claim.sends + 1, e.sent_at, e.duration_s, outcome.request_id, e.due_at)
         groups.setdefault(shared, []).append(row)
     return groups
-
-
-def _merged(shards: Sequence[Shard]) -> list[Shard]:
-    """The same span of requests in as few pieces as can be."""
-    merged: list[Shard] = []
-    for shard in sorted(shards):
-        if merged and merged[-1].end == shard.first:
-            merged[-1] = Shard(merged[-1].first, shard.end)
-        else:
-            merged.append(shard)
-    return merged
 
 
 def _request_rows(

@@ -15,7 +15,18 @@ import orjson
 
 from batch import journal_sql as sql
 from batch.errors import JournalError
-from batch.journal import FOUND_RATE, Applied, AttemptRow, Counts, Event, ResultRow, RunRecord, Shard
+from batch.journal import (
+    EVERYTHING,
+    FOUND_RATE,
+    Applied,
+    AttemptRow,
+    Counts,
+    Event,
+    ResultRow,
+    RunRecord,
+    Shard,
+    merged,
+)
 from batch.plans import CellChunk, Problem, Reject, SheetPin, Warned
 from batch.states import RequestState, RunState, StopReason
 
@@ -132,12 +143,19 @@ class SqliteReader:
             found = self._db.execute(sql.SELECT_SHARDS, (size, no)).fetchall()
         return [Shard(index * size, (index + 1) * size) for (index,) in found]
 
-    def next_due(self, run_id: str, barred_templates: Collection[int] = ()) -> float | None:
-        """The earliest due time among requests that are `retrying`, barred templates aside, or None."""
+    def next_due(
+        self, run_id: str, barred_templates: Collection[int] = (), shards: Sequence[Shard] = EVERYTHING
+    ) -> float | None:
+        """The earliest due time of what is `retrying` in `shards`, barred templates aside, or None."""
+        no = self._no(run_id)
         statement = sql.NEXT_DUE.format(not_barred=sql.not_barred(barred_templates))
         with self._translated():
-            found = self._db.execute(statement, (self._no(run_id),)).fetchone()
-        return None if found is None else float(found[0])
+            found = [
+                self._db.execute(statement, (no, is_free, first, end)).fetchone()
+                for is_free in (False, True)
+                for first, end in merged(shards)
+            ]
+        return min((float(row[0]) for row in found if row is not None), default=None)
 
     def found_rate(self, run_id: str) -> float | None:
         """What the newest search for a rate settled at, in sends a second, at the target of this run."""

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest.register_assert_rewrite("tests.journal_promises")
+
 # A slow machine is no counter-example, and the line that repeats a failure is worth its space.
 settings.register_profile("sipbatch", deadline=None, print_blob=True)
 settings.load_profile("sipbatch")

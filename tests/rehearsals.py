@@ -1,7 +1,7 @@
 """Rehearsals: the real engine sends a small plan in virtual time to a target that a test plays.
 
-    done = rehearse(small_plan(3), lambda send: REFUSED if send.nth == 1 else ACCEPTED)
-    assert done.counts.failed == 1
+done = rehearse(small_plan(3), lambda send: REFUSED if send.nth == 1 else ACCEPTED)
+assert done.counts.failed == 1
 """
 
 from __future__ import annotations

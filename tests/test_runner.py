@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
+
 import anyio
 import pytest
 
+from batch.journal import Claim
+from batch.memory_journal import MemoryJournal
 from batch.pacer import Rate
 from batch.retrying import RetryPolicy
 from batch.runner import RunOptions
@@ -103,9 +108,30 @@ def test_a_retry_that_was_claimed_and_given_back_costs_the_budget_nothing() -> N
         return throttled(5.0) if sent.index == 3 else ACCEPTED
 
     options = RunOptions(
-        rates=(Rate(10, 1.0),), concurrency=8, retry=RetryPolicy(base_s=0.001, budget_tokens=14, retry_cost=14)
+        rates=(Rate(10, 1.0),),
+        concurrency=8,
+        retry=RetryPolicy(base_s=0.001, budget_tokens=14, retry_cost=14),
     )
     done = rehearse(small_plan(12), answer, options, latency_s=0.15)
 
     retried = next(sent.index for sent in done.sends if sent.number == done.sends[0].number and sent.nth == 2)
     assert retried < 6
+
+
+def test_what_the_journals_thread_reads_does_not_change_under_it() -> None:
+    """A quarantine that begins during a commit does not reach into it: the commit has a copy of its own."""
+    handed: list[tuple[Collection[int], set[int]]] = []
+
+    class Watched(MemoryJournal):
+        def exchange(self, run_id: str, **what: Any) -> list[Claim]:
+            handed.append((what["barred_templates"], set(what["barred_templates"])))
+            return super().exchange(run_id, **what)
+
+    rehearse(
+        small_plan(40, templates=2),
+        lambda sent: REFUSED if of_first_template(sent) else ACCEPTED,
+        journal=Watched(),
+    )
+
+    assert {frozenset(now) for now, _ in handed} > {frozenset()}
+    assert all(set(now) == then for now, then in handed)
