@@ -146,6 +146,16 @@ class Pacer:
         """When the shared pause ends, by the pacer's clock; in the past if there is none."""
         return self._paused_until_s
 
+    def go_on(self, paused_for_s: float, *, most_s: float) -> None:
+        """Another process has sent until just now: keep one spacing from it, and the pause it was in.
+
+        `paused_for_s` is how much longer that pause lasts; it and the spacing count up to `most_s`.
+        """
+        now = self._now()
+        self._slot_s = now + min(self._spacing_s(), most_s)
+        if 0.0 < paused_for_s <= most_s:
+            self.pause_until(now + paused_for_s)
+
     def take_now(self) -> bool:
         """Take the next slot if its time has come; never waits."""
         now = self._now()

@@ -116,36 +116,61 @@ async def run(
     clock = clock or Clock()
     begun_at = clock.utc()
 
-    def begin() -> tuple[int, Counts, list[Shard], bool, float | None]:
+    def begin() -> _Begun:
+        is_resumed = journal.run(run_id).started_at is not None
         lost = journal.begin(run_id, begun_at)
-        is_past_canary = any(event.kind == "canary_passed" for event in journal.events(run_id))
-        counts, shards = journal.counts(run_id), journal.shards(run_id, SHARD_SIZE)
-        return lost, counts, shards, is_past_canary, None if options.rates else journal.found_rate(run_id)
+        events = journal.events(run_id)
+        return _Begun(
+            lost,
+            journal.counts(run_id),
+            journal.shards(run_id, SHARD_SIZE),
+            None if options.rates else journal.found_rate(run_id),
+            is_resumed,
+            any(event.kind == "canary_passed" for event in events),
+            max(
+                (e.at + float(str(e.detail["wait_s"])) for e in events if e.kind == "throttled"), default=0.0
+            ),
+        )
 
-    lost, counts, shards, is_past_canary, known_per_s = await run_blocking(begin)
+    begun = await run_blocking(begin)
     pacer = (
         Pacer(options.rates, now=clock.now)
         if options.rates
-        else SeekingPacer(now=clock.now, known_per_s=known_per_s)
+        else SeekingPacer(now=clock.now, known_per_s=begun.known_per_s)
     )
+    if begun.is_resumed:
+        pacer.go_on(begun.paused_until - clock.utc(), most_s=options.retry.longest_wait_s)
     engine = Engine(
         journal,
         run_id,
         target,
         options,
-        counts=counts,
+        counts=begun.counts,
         pacer=pacer,
-        canary=0 if is_past_canary else min(options.canary or 0, counts.left),
+        canary=0 if begun.is_past_canary else min(options.canary or 0, begun.counts.left),
         progress=progress or Silent(),
         clock=clock,
         run_blocking=run_blocking,
         dice=dice,
-        dispatcher=dispatcher or LocalDispatcher(shards),
+        dispatcher=dispatcher or LocalDispatcher(begun.shards),
     )
-    engine.desk.note("began", left=counts.left, lost=lost, rate=", ".join(map(str, options.rates)) or "auto")
+    rate = ", ".join(map(str, options.rates)) or "auto"
+    engine.desk.note("began", left=begun.counts.left, lost=begun.lost, rate=rate)
     if controls is not None:
         controls.attach(engine)
     return await engine.run()
+
+
+class _Begun(NamedTuple):
+    """What the journal says when a run begins, or goes on."""
+
+    lost: int
+    counts: Counts
+    shards: list[Shard]
+    known_per_s: float | None
+    is_resumed: bool
+    is_past_canary: bool
+    paused_until: float  #: UTC; what the API asked for last
 
 
 class Engine:

@@ -46,7 +46,7 @@ def throttled(retry_after_s: float) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One send as the target sees it: the how-manieth of all and of its number; times since the start."""
+    """One send as a target sees it: which of all, which of its number (from 1), seconds into the run."""
 
     index: int
     nth: int
@@ -68,12 +68,11 @@ class PlayedTarget:
     sends: list[Sent] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
-    began_s: float | None = None
+    began_s: float = 0.0
     name: str = "rehearsal"
 
     async def send(self, number: str, direction: str, payload: bytes) -> Outcome:
         now = anyio.current_time()
-        self.began_s = now if self.began_s is None else self.began_s
         nth = sum(s.number == number and s.direction == direction for s in self.sends) + 1
         sent = Sent(len(self.sends), nth, number, direction, payload, now - self.began_s)
         self.sends.append(sent)
@@ -190,7 +189,7 @@ def rehearse(
                 await anyio.sleep(commit_s / 2)
 
     async def main() -> Rehearsal:
-        began_s = anyio.current_time()
+        target.began_s = anyio.current_time()
         controls = Controls()
         ending: Ending | None = None
         error: BaseException | None = None
@@ -214,7 +213,8 @@ def rehearse(
                 except (JournalError, BaseExceptionGroup) as fault:
                     error = fault
             tasks.cancel_scope.cancel()
-        return Rehearsal(journal, run_id, target, progress, ending, error, anyio.current_time() - began_s)
+        lasted_s = anyio.current_time() - target.began_s
+        return Rehearsal(journal, run_id, target, progress, ending, error, lasted_s)
 
     return run_virtual(main, backend=backend, seed=seed)
 

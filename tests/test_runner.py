@@ -59,7 +59,7 @@ def of_first_template(sent: Sent) -> bool:
 @pytest.mark.parametrize("commit_s", [0.0, 0.01, 0.2])
 @pytest.mark.parametrize("count", [23, 30, 41])
 def test_a_run_with_a_template_in_quarantine_sends_all_others_and_ends(count: int, commit_s: float) -> None:
-    """Whatever is left to the quarantine, the run does not wait for it, and does not leave the others behind."""
+    """Whatever the quarantine leaves behind, the run does not wait for it, and sends all others."""
 
     def answer(sent: Sent) -> Outcome:
         if of_first_template(sent):
@@ -76,7 +76,7 @@ def test_a_run_with_a_template_in_quarantine_sends_all_others_and_ends(count: in
 
 
 def test_a_resumed_run_sends_its_canary_and_nothing_else_first() -> None:
-    """What was being retried when the run stopped waits for the canary too, wherever it stands in the sheet."""
+    """What was being retried when the run stopped waits for the canary too, wherever it stands."""
 
     async def stop(stage: Stage) -> None:
         await anyio.sleep(0.3)
@@ -95,7 +95,7 @@ def test_a_resumed_run_sends_its_canary_and_nothing_else_first() -> None:
     assert again.counts.succeeded == 20
     (passed,) = again.events("canary_passed")
     began = again.events("began")[-1]
-    before = [sent for sent in again.sends if sent.at_s < passed.at - began.at]
+    before = [sent for sent in again.sends if sent.at_s < passed.at - began.at - 0.001]
     assert len({(sent.number, sent.direction) for sent in before}) == 2
 
 
@@ -135,3 +135,34 @@ def test_what_the_journals_thread_reads_does_not_change_under_it() -> None:
 
     assert {frozenset(now) for now, _ in handed} > {frozenset()}
     assert all(set(now) == then for now, then in handed)
+
+
+def test_a_resumed_run_keeps_its_distance_from_the_sends_before_it() -> None:
+    """At one send a second, a process that takes over at once waits a second too: the far end sees one run."""
+
+    async def stop(stage: Stage) -> None:
+        await anyio.sleep(3.1)
+        stage.controls.drain(StopReason.SIGINT)
+
+    options = RunOptions(rates=(Rate(1, 1.0),), concurrency=4)
+    first = rehearse(small_plan(9), options=options, latency_s=0.0, meddle=stop)
+    again = rehearse(small_plan(9), options=options, latency_s=0.0, again=first)
+
+    assert [round(sent.at_s) for sent in first.sends] == [0, 1, 2, 3]
+    assert again.sends[0].at_s >= 1.0
+    assert again.counts.succeeded == 9
+
+
+def test_a_resumed_run_keeps_the_pause_that_it_was_stopped_in() -> None:
+    """What the API asked for holds for the run, not for the process that heard it."""
+
+    async def stop(stage: Stage) -> None:
+        await anyio.sleep(10)
+        stage.controls.drain(StopReason.SIGINT)
+
+    first = rehearse(small_plan(9), lambda _: throttled(60.0), meddle=stop)
+    again = rehearse(small_plan(9), again=first, wall_ahead_s=30.0)
+
+    assert first.lasted_s == pytest.approx(10, abs=0.5)
+    assert again.sends[0].at_s == pytest.approx(30.0, abs=0.5)
+    assert again.counts.succeeded == 9

@@ -120,7 +120,7 @@ class RunPromises:
         assert journal.counts(run_id) == Counts(rejected=3)
 
     def test_a_run_moves_as_it_may(self, journal: Journal, reread: Reread) -> None:
-        """planned → running → interrupted → running → completed; the first start and the last end are kept."""
+        """planned → running → interrupted → running → completed; first start and last end stay."""
         run_id = journal.create_run(small_plan(1), new_run())
         assert journal.begin(run_id, START + 1) == 0
         assert reread().run(run_id).state is RunState.RUNNING
@@ -188,7 +188,7 @@ class RunPromises:
         assert [one.is_retry for one in again] == [False, False]
 
     def test_a_lost_retry_is_due_at_once(self, journal: Journal) -> None:
-        """What was being sent again when the process died does not wait; other retries keep their due time."""
+        """What was being sent again when the process died does not wait; other retries keep their times."""
         run_id = begun(journal, small_plan(2))
         first, second = claim(journal, run_id, 2)
         journal.exchange(run_id, ended=[retrying(first, START + 1), retrying(second, START + 900)])
