@@ -15,7 +15,7 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
-from benchmarks import planning
+from benchmarks import planning, reporting, resuming
 from benchmarks.measuring import Row, child, load_server, python, table, write_json
 from benchmarks.sending import BLOCKS, FIRST_NUMBER
 
@@ -29,11 +29,13 @@ def _curl_config(folder: Path, base_url: str, count: int) -> Path:
     url = f"{base_url}/v1/sip/config"
     with path.open("w") as file:
         for number in range(FIRST_NUMBER, FIRST_NUMBER + count):
+            if number > FIRST_NUMBER:
+                file.write("next\n")
             body = json.dumps({"phone_number": f"+{number}", "direction": "outbound", **BLOCKS})
             quoted = body.replace('"', '\\"')
             file.write(
                 f'url = "{url}"\nrequest = "PATCH"\nheader = "Content-Type: application/json"\n'
-                f'header = "Authorization: Bearer bench"\ndata = "{quoted}"\noutput = "/dev/null"\nnext\n'
+                f'header = "Authorization: Bearer bench"\ndata = "{quoted}"\noutput = "/dev/null"\n'
             )
     return path
 
@@ -178,6 +180,9 @@ def main() -> None:
             *latency(given.rounds),
             *pacing(),
             *planning.plans(given.rounds, folder, full=given.full),
+            *planning.workbooks(given.rounds, folder, full=given.full),
+            *resuming.resumes(given.rounds, full=given.full),
+            *reporting.reports(given.rounds, folder, full=given.full),
             *startup(given.rounds),
         ]
     finally:

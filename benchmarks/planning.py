@@ -1,6 +1,6 @@
 """Plans sheets of many rows beside a bare read of the same file.
 
-`python -m benchmarks.planning plan|read FILE` prints its seconds.
+`python -m benchmarks.planning plan|read|calamine FILE` prints its seconds.
 """
 
 from __future__ import annotations
@@ -46,11 +46,42 @@ def plans(rounds: int, folder: Path, *, full: bool) -> list[Row]:
     return rows
 
 
-def _plan(path: Path) -> None:
-    from batch.sheets import SheetOptions, open_sheets
+def workbooks(rounds: int, folder: Path, *, full: bool) -> list[Row]:
+    """The plan of a workbook beside a bare calamine read of it."""
+    count = 200_000 if full else 50_000
+    path = folder / f"book-{count}.xlsx"
+    write_workbook(path, count)
+    row = Row(f"plan of a workbook of {count:,} rows", "≤ 3", unit=" s", peer_name="bare calamine")
+    for _ in range(rounds):
+        row.ours.append(float(python("benchmarks.planning", "plan", path).stdout))
+        row.peers.append(float(python("benchmarks.planning", "calamine", path).stdout))
+    return [row]
 
+
+def write_workbook(path: Path, count: int) -> None:
+    """The same sheet as a workbook."""
+    import xlsxwriter
+
+    with xlsxwriter.Workbook(path, {"constant_memory": True}) as book:
+        sheet = book.add_worksheet("numbers")
+        sheet.write_row(0, 0, ["phone_number", "template", "direction", "backup_host", "customer"])
+        for i in range(count):
+            host = f"backup{i % 20}.sip.example.com"
+            direction = "outbound" if i % 3 else "inbound"
+            number = f"+1415{2_000_000 + i % 8_000_000:07d}"
+            sheet.write_row(i + 1, 0, [number, "bench", direction, host, f"Customer {i}"])
+
+
+def _calamine(path: Path) -> None:
+    import python_calamine
+
+    python_calamine.CalamineWorkbook.from_path(path).get_sheet_by_index(0).to_python()
+
+
+def _plan(path: Path) -> None:
     from batch.bland.payloads import SCHEMA
     from batch.planning import PlanOptions, make_plan
+    from batch.sheets import SheetOptions, open_sheets
     from batch.templates import TemplateFolder
 
     sheets = open_sheets([path], SheetOptions(), blocks=SCHEMA.blocks)
@@ -70,12 +101,11 @@ if __name__ == "__main__":
 
     sys.path.insert(0, str(ROOT))
     # Imports are start-up, measured apart: both sides begin with them behind them.
-    import batch.sheets
-
     import batch.planning
+    import batch.sheets
     import batch.templates  # noqa: F401
 
     what, sheet = sys.argv[1], Path(sys.argv[2])
     began = time.perf_counter()
-    {"plan": _plan, "read": _read}[what](sheet)
+    {"plan": _plan, "read": _read, "calamine": _calamine}[what](sheet)
     print(time.perf_counter() - began)
