@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
+import shutil
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +29,9 @@ from batch.journal import (
 )
 from batch.plans import CellChunk, Problem, Reject, SheetPin, Warned
 from batch.states import RequestState, RunState, StopReason
+
+#: With less than this free, a log and its index do not fit.
+_LEAST_BYTES = 65_536
 
 #: How many rows a reader holds at once.
 _READ_CHUNK = 2_000
@@ -59,11 +62,24 @@ class SqliteReader:
             raise JournalError(
                 f"there is no journal at {self._path}: nothing was run with this workspace yet"
             )
-        address = self._path.absolute().as_uri() + "?mode=ro"
         wal = self._path.with_name(self._path.name + "-wal")
-        if not wal.exists() and not os.access(self._path.parent, os.W_OK):
-            # Without a log there is nothing to wait for, and no right to make the log's index.
-            address += "&immutable=1"
+        db = self._connect("mode=ro")
+        try:
+            db.execute("PRAGMA schema_version")
+        except sqlite3.OperationalError:
+            # The log's index cannot be made, for want of rights or of room. Where there is no log either,
+            # the file alone says it all.
+            db.close()
+            if wal.exists() and wal.stat().st_size:
+                raise
+            return self._connect("mode=ro&immutable=1")
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _connect(self, how: str) -> sqlite3.Connection:
+        address = f"{self._path.absolute().as_uri()}?{how}"
         return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
 
     def _prepare(self) -> None:
@@ -86,7 +102,7 @@ class SqliteReader:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise JournalError(f"the journal {self._path}: {_advice(error)}") from error
+            raise JournalError(f"the journal {self._path}: {_advice(error, self._path)}") from error
 
     def runs(self) -> list[RunRecord]:
         """All runs, oldest first."""
@@ -238,10 +254,10 @@ def _sheet_pin(fields: dict[str, Any]) -> SheetPin:
     return SheetPin(**{**fields, "header": tuple(fields["header"])})
 
 
-def _advice(error: Exception) -> str:
+def _advice(error: Exception, path: Path) -> str:
     """What is wrong and what to do, for one error of SQLite or of the file system."""
     said = str(error)
-    if "is full" in said or getattr(error, "errno", None) == errno.ENOSPC:
+    if "is full" in said or getattr(error, "errno", None) == errno.ENOSPC or _is_full(path):
         return "the disk is full. What was recorded is safe; make room, then resume"
     if "readonly" in said or "permission" in said.lower():
         return f"it cannot be written ({said}); check the owner and the rights of the workspace"
@@ -249,4 +265,12 @@ def _advice(error: Exception) -> str:
         return f"it is damaged or no journal ({said}); nothing was changed. Restore it from a backup"
     if "locked" in said:
         return "another process holds it; wait until that run has ended"
-    return f"{said}; check the workspace's disk and rights"
+    return f"{said}; check the workspace's disk and rights, and ulimit -f"
+
+
+def _is_full(path: Path) -> bool:
+    """Whether the disk has no room: SQLite says an I/O error of some files that do not fit."""
+    try:
+        return shutil.disk_usage(path.parent).free < _LEAST_BYTES
+    except OSError:
+        return False
