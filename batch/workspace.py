@@ -108,6 +108,8 @@ class Workspace:
         """
         with _refused(self.path):
             _make_private(self.path)
+            if not os.access(self.path, os.W_OK | os.X_OK):  # the journal may be writable all the same
+                raise PermissionError(errno.EACCES, "you have no right to write in this folder")
             descriptor = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 self._take(descriptor)
