@@ -28,3 +28,8 @@ class Clock:
     def utc_of(self, now_s: float) -> float:
         """A time of the steady clock, as UTC in seconds since the epoch."""
         return now_s + self._offset_s
+
+
+def real_clock() -> Clock:
+    """The clock of this machine, asked without a detour over the event loop: it is asked very often."""
+    return Clock(now=time.monotonic)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import anyio
 import anyio.abc
 
+from batch.clock import real_clock
 from batch.errors import BatchError, ReportError
 from batch.journal import Counts, Journal, NewRun, Pick, RunRecord
 from batch.progress import Progress, Silent
@@ -236,7 +237,13 @@ class Rollout:
             try:
                 async with destination.open(connections=options.most_workers) as target:
                     ending = await run(
-                        self.journal, run_id, target, options, progress=progress, controls=controls
+                        self.journal,
+                        run_id,
+                        target,
+                        options,
+                        progress=progress,
+                        controls=controls,
+                        clock=real_clock(),
                     )
             except Exception as error:  # told below, outside of the group, which would wrap it
                 failure = _innermost(error)

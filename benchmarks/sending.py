@@ -18,6 +18,7 @@ import numpy as np
 
 from batch.bland.api import BlandTarget
 from batch.bland.credentials import ApiKey
+from batch.clock import real_clock
 from batch.journal import NewRun
 from batch.pacer import parse_rates
 from batch.plans import Payload, Plan, SheetPin, plan_digest
@@ -79,7 +80,7 @@ async def engine(base_url: str, count: int, connections: int, rate: str) -> floa
         options = RunOptions(rates=parse_rates(rate), concurrency=connections)
         async with BlandTarget(base_url, _KEY, connections=connections) as target:
             began = time.perf_counter()
-            ending = await run(journal, run_id, target, options)
+            ending = await run(journal, run_id, target, options, clock=real_clock())
             took_s = time.perf_counter() - began
         journal.close()
         assert ending.counts.succeeded == count, ending
