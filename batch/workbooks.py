@@ -66,7 +66,7 @@ class Worksheet:
         sheet = self.loaded or _load(self.source, self.title)
         self.loaded = None
         finish = _Finisher(self, columns)
-        rows = itertools.islice(_rows(sheet), self.header_row, None)
+        rows = itertools.islice(_rows(sheet, self.evidence), self.header_row, None)
         first = self.header_row
         while batch := list(itertools.islice(rows, CHUNK_ROWS)):
             yield finish.chunk(first, batch)
@@ -103,7 +103,7 @@ def open_workbook(
     evidence.check_merged(name)
 
     wanted = options.header_row
-    head = list(itertools.islice(_rows(sheet), max(SEARCHED_ROWS, wanted or 0)))
+    head = list(itertools.islice(_rows(sheet, evidence), max(SEARCHED_ROWS, wanted or 0)))
     rows = [[_text(value) for value in row] for row in head]
     at = wanted - 1 if wanted else find_header(rows, blocks, options.columns)
     if not any(cell.strip() for row in rows for cell in row):
@@ -180,11 +180,18 @@ def _guarded(source: Source, use: Callable[[calamine.CalamineWorkbook], T]) -> T
         raise
 
 
-def _rows(sheet: calamine.CalamineSheet) -> Iterator[list[Value]]:
-    """All rows from the first of the worksheet, with all columns from the first."""
+def _rows(sheet: calamine.CalamineSheet, evidence: Evidence) -> Iterator[list[Value]]:
+    """All rows from the first of the worksheet, with all columns from the first.
+
+    Rows at the end that show nothing but errors, or formulas without value, are no rows for calamine.
+    """
     before: list[Value] = [""] * (sheet.start[1] if sheet.start else 0)
+    count = 0
     for row in sheet.iter_rows():
+        count += 1
         yield before + row if before else row
+    for _ in range(count, max((row for row, _ in evidence.broken), default=-1) + 1):
+        yield [*before, *[""] * sheet.width]
 
 
 def _text(value: Value) -> str:

@@ -31,7 +31,9 @@ _ODD_CELL = re.compile(rb'<c(?! r="[A-Z]{1,3}\d{1,7}"[ />])[\s/>]')
 _ODD_ROW = re.compile(rb'<row(?! (?:[^>]* )?r="\d{1,7}"[ />])[\s/>]')
 _PREFIXED = re.compile(rb":(?:c|row)[\s/>]")
 _FILLED = re.compile(rb'<c r="([A-Z]+\d+)"(?:[^>]*[^/>])?>')
-_ERROR = re.compile(rb'<c r="([A-Z]+\d+)"[^>]*\bt="e"[^>]*>(?:<f\b[^>]*/>|<f\b[^>]*>[^<]*</f>)?<v>([^<]*)')
+_ERROR = re.compile(
+    rb'<c r="([A-Z]+\d+)"[^>]*\bt="e"[^>]*>\s*(?:<f\b(?:[^>]*/>|[^>]*>[^<]*</f>)\s*)?<v[^>]*>\s*([^<\s]*)'
+)
 _NO_VALUE = re.compile(
     rb'<c r="([A-Z]+\d+)"([^>]*)>\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>)\s*(<v\s*/>|<v[^>]*>\s*</v>)?\s*</c>'
 )
