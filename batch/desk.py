@@ -125,6 +125,11 @@ class Desk:
         self._group_size = 1
 
     @property
+    def claims_again_at(self) -> float:
+        """When (UTC) claims are asked for again: in the past for at once, never if the journal is dry."""
+        return max(self._claim_at, self._hold_until)
+
+    @property
     def is_saved(self) -> bool:
         """Whether everything that is known is on disk."""
         return not (self.unsaved or self._released or self._events)
@@ -180,7 +185,7 @@ class Desk:
 
     async def exchange(self) -> None:
         """One commit of what there is, and as many claims as are wanted."""
-        want = self._wanted() if self._may_claim_at() <= self._clock.utc() else 0
+        want = self._wanted() if self.claims_again_at <= self._clock.utc() else 0
         ended, self._ended = self._ended, []
         released, self._released = self._released, []
         events, self._events = self._events, []
@@ -245,9 +250,6 @@ class Desk:
             soonest = max(soonest, self._clock.utc() + _LOOK_AGAIN_S)
         self._claim_at = soonest
 
-    def _may_claim_at(self) -> float:
-        return max(self._claim_at, self._hold_until)
-
     async def _open_shard(self) -> bool:
         shard = await self._dispatcher.take()
         if shard is not None:
@@ -261,7 +263,7 @@ class Desk:
         self._group_full = anyio.Event()
         if self._ended or self._released or self._events:
             return
-        wait_s = self._may_claim_at() - self._clock.utc()
+        wait_s = self.claims_again_at - self._clock.utc()
         if wait_s <= 0 and self._wanted():
             return
         with anyio.move_on_after(wait_s if 0 < wait_s < math.inf else None):

@@ -12,6 +12,7 @@ from batch.pacer import Pacer
 from batch.retrying import Dice, RetryBudget, RetryPolicy, backoff_s, state_after, throttle_wait_s
 from batch.states import RequestState, StopReason
 from batch.target import Advice, Outcome, Verdict
+from batch.timestamps import utc
 
 #: Failed probes after which answers that are not the API's mean a wrong address, not a bad minute.
 _SUSPICIOUS_PROBES = 3
@@ -166,10 +167,11 @@ class Judge:
             return
         wait_s = throttle_wait_s(outcome, self._throttles, policy=self._policy, dice=self._dice)
         if wait_s > self._policy.longest_wait_s:
+            come_back = utc(self._clock.utc() + wait_s)
             self._stop(
                 StopReason.TRY_LATER,
                 f"the API asks to wait {wait_s:.0f} s, more than the {self._policy.longest_wait_s:.0f} s "
-                f"that are sat out: {_words(outcome)}",
+                f"that are sat out: {_words(outcome)}. Come back after {come_back}",
             )
             return
         if is_first_to_say:

@@ -34,6 +34,11 @@ class RetryPolicy:
     budget_tokens: int = 500
     retry_cost: int = 14
 
+    @property
+    def longest_due_s(self) -> float:
+        """How far ahead a retry can be due at most, if the API asks for no more than is sat out."""
+        return max(self.cap_s, self.longest_wait_s) + self.jitter_after_wait_s
+
 
 def state_after(outcome: Outcome, attempts: int, *, in_doubt: bool, policy: RetryPolicy) -> RequestState:
     """The state of a request whose attempt ended so; `attempts` counts those used up, this one included.

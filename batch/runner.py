@@ -24,6 +24,7 @@ from batch.retrying import Dice, RetryBudget, RetryPolicy
 from batch.seeking import SeekingPacer
 from batch.states import StopReason
 from batch.target import Outcome, Target, Verdict
+from batch.timestamps import utc
 
 #: Requests in a shard: small enough to hand out, large enough to be rare.
 SHARD_SIZE = 10_000
@@ -251,10 +252,13 @@ class Engine:
                 group.start_soon(self._tick)
                 await self._finished.wait()
                 group.cancel_scope.cancel()
-        except anyio.get_cancelled_exc_class():
-            # Cancelled by the caller: what was sent is journaled all the same.
+        except BaseException as error:
+            # Cancelled by the caller, or a bug: what was sent is journaled all the same.
             with anyio.CancelScope(shield=True):
-                self.stop(StopReason.SIGINT, "cancelled")
+                if isinstance(error, anyio.get_cancelled_exc_class()):
+                    self.stop(StopReason.SIGINT, "cancelled")
+                else:
+                    self.stop(StopReason.SAFETY, "an unexpected error")
                 await self.desk.exchange()
                 await self._end()
             raise
@@ -279,7 +283,8 @@ class Engine:
         self._look_for_the_end()
 
     def abort(self) -> None:
-        """Cancel what is in flight; what becomes of it is journaled as ambiguous."""
+        """Cancel what is in flight, and send nothing more; what becomes of it is journaled as ambiguous."""
+        self.stop(StopReason.SIGINT, "interrupted")
         self._sending.cancel()
 
     # --- the journal's side ---------------------------------------------------------------------
@@ -305,9 +310,17 @@ class Engine:
         self._show()
         self._bell.ring()
         barred = len(self._judge.safety.barred)
+        is_idle = not (self._in_flight or self.desk.ready or self.desk.unsaved)
+        wait_s = self.desk.claims_again_at - self._clock.utc()
         if not self.desk.counts.left:
             self.stop(StopReason.DONE, "nothing is left to send")
-        elif barred and self.desk.is_dry and not (self._in_flight or self.desk.ready or self.desk.unsaved):
+        elif is_idle and self._options.retry.longest_due_s < wait_s < math.inf:
+            self.stop(
+                StopReason.TRY_LATER,
+                "the API asked to wait with all that is left: come back after "
+                f"{utc(self.desk.claims_again_at)}",
+            )
+        elif is_idle and barred and self.desk.is_dry:
             self.stop(
                 StopReason.SAFETY,
                 f"{barred} template{'s' * (barred != 1)} in quarantine: the API refused each of the first "

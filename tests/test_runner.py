@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -138,7 +139,7 @@ def test_what_the_journals_thread_reads_does_not_change_under_it() -> None:
 
 
 def test_a_resumed_run_keeps_its_distance_from_the_sends_before_it() -> None:
-    """At one send a second, a process that takes over at once waits a second too: the far end sees one run."""
+    """At one send a second, a process that takes over at once waits a second too."""
 
     async def stop(stage: Stage) -> None:
         await anyio.sleep(3.1)
@@ -166,3 +167,63 @@ def test_a_resumed_run_keeps_the_pause_that_it_was_stopped_in() -> None:
     assert first.lasted_s == pytest.approx(10, abs=0.5)
     assert again.sends[0].at_s == pytest.approx(30.0, abs=0.5)
     assert again.counts.succeeded == 9
+
+
+def test_an_abort_without_a_drain_before_it_ends_the_run() -> None:
+    """Whoever cancels what is in flight wants nothing more to be sent either."""
+
+    async def abort(stage: Stage) -> None:
+        await anyio.sleep(1)
+        stage.controls.abort()
+
+    done = rehearse(small_plan(9), options=RunOptions(concurrency=4), latency_s=20.0, meddle=abort)
+
+    assert done.ending is not None
+    assert done.ending.reason is StopReason.SIGINT
+    assert done.lasted_s < 2
+    assert {row.error_code for row in done.rows if row.sends} == {"ABORTED"}
+
+
+def test_a_bug_in_a_target_loses_no_answer() -> None:
+    """What was answered before is in the journal, nothing is in flight, and the run can be resumed."""
+
+    def answer(sent: Sent) -> Outcome:
+        if sent.index == 7:
+            raise TypeError("a bug")
+        return ACCEPTED
+
+    first = rehearse(small_plan(20), answer, commit_s=0.2)
+
+    assert isinstance(first.error, BaseExceptionGroup)
+    assert first.error.subgroup(TypeError)
+    assert first.journal.run(first.run_id).state is RunState.HALTED
+    assert first.counts.in_flight == 0
+    accepted = {(sent.number, sent.direction) for sent in first.sends if sent.index < 7}
+    assert first.counts.succeeded == len(accepted)
+    assert rehearse(small_plan(20), again=first).counts.succeeded == 20
+
+
+def test_a_run_that_has_only_to_wait_says_until_when() -> None:
+    """An hour that the API asks for one request is not sat out: all others go, then the run ends."""
+    done = rehearse(
+        small_plan(30),
+        lambda sent: replace(SERVER_ERROR, retry_after_s=3_600) if sent.index == 3 else ACCEPTED,
+    )
+
+    assert done.ending is not None
+    assert done.ending.reason is StopReason.TRY_LATER
+    assert "come back after 2026-07-27T10:" in done.ending.message
+    assert (done.counts.succeeded, done.counts.retrying) == (29, 1)
+    assert done.lasted_s < 5
+
+
+def test_a_run_that_is_resumed_too_early_sends_nothing() -> None:
+    """It says again when to come back, and is done when it is resumed after that."""
+    first = rehearse(small_plan(1), lambda _: replace(SERVER_ERROR, retry_after_s=3_600))
+    early = rehearse(small_plan(1), again=first, wall_ahead_s=1_800)
+    late = rehearse(small_plan(1), again=first, wall_ahead_s=3_700)
+
+    assert early.ending is not None
+    assert (early.ending.reason, early.sends) == (StopReason.TRY_LATER, [])
+    assert late.ending is not None
+    assert late.ending.reason is StopReason.DONE
