@@ -13,9 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batch import page_charts
+from batch.errors import UsageError
 from batch.journal import AttemptRow, Event, RunRecord
 from batch.lines import REJECTED, Line
 from batch.next_steps import NextStep
@@ -71,7 +73,11 @@ class _Fact:
 class ResultsPage:
     """Takes in the report's lines as they go by, then writes the page; its memory is bounded."""
 
-    def __init__(self, file: StagedFile, header: Sequence[str], run: RunRecord) -> None:
+    def __init__(
+        self, file: StagedFile, header: Sequence[str], run: RunRecord, *, has_charts: bool | None = None
+    ) -> None:
+        """`has_charts` None draws them if they can be drawn."""
+        self._has_charts = page_charts.is_available() if has_charts is None else has_charts
         self._file = file
         self._run = run
         self._shares = ShareTally()
@@ -91,7 +97,7 @@ class ResultsPage:
         answers.add_all(attempts)
         timeline = timeline_of(self._run, events, self._shares.states)
         table = self._keeper.table(summary.causes)
-        has_charts = page_charts.is_available()
+        has_charts = self._has_charts
         figures = Figures(summary, answers, timeline, self._shares, tally.durations_s, has_charts=has_charts)
         context = _context(self._run, summary, timeline, answers, table, figures)
         for text in _template().generate(
@@ -99,6 +105,17 @@ class ResultsPage:
         ):
             # Half a surrogate pair, out of a damaged sheet, has no UTF-8.
             self._file.write(text.encode("utf-8", errors="backslashreplace"))
+
+
+def has_charts(path: Path) -> bool:
+    """Whether a page was written with charts; `UsageError` if it was, and none could be drawn again."""
+    try:
+        found = b'<svg class="chart' in path.read_bytes()
+    except OSError:
+        return False
+    if found and not page_charts.is_available():
+        raise UsageError(page_charts.NEEDED)
+    return found
 
 
 def headline(summary: Summary) -> str:

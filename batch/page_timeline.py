@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,12 @@ from batch.lines import printable
 from batch.page_words import many, span
 from batch.states import RequestState, RunState, StopReason
 
-#: Waits that the API asked for within this many seconds of each other are one episode.
+#: Waits that the API asked for within this many seconds of each other are one episode; outages likewise.
 _SAME_EPISODE_S = 60.0
+
+#: An answer with its status said twice, `HTTP 502 HTTP_502 HTTP 502 Bad Gateway`, and a code before words.
+_TWICE = re.compile(r"^(HTTP [0-9]{3}) [A-Z][A-Z0-9_]* (?=\1)")
+_CODE = re.compile(r"^((?:HTTP [0-9]{3} )?[A-Z][A-Z0-9]*_[A-Z0-9_]+) (?=\S)")
 
 #: A template all of whose first requests were refused had at least so many of them.
 _QUARANTINE_SAMPLE = 10
@@ -61,11 +66,7 @@ class Timeline:
     @property
     def paused_s(self) -> float:
         """Seconds in which the run did nothing but wait; times that overlap count once."""
-        total_s, until = 0.0, float("-inf")
-        for pause in sorted(self.pauses, key=lambda pause: pause.from_at):
-            total_s += max(0.0, pause.to_at - max(pause.from_at, until))
-            until = max(until, pause.to_at)
-        return total_s
+        return _length_s(self.pauses)
 
 
 def timeline_of(
@@ -89,8 +90,18 @@ def timeline_of(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Outage:
+    """One time in which the API did not answer as it should; `is_over` says that its end was seen."""
+
+    pause: Pause
+    message: str
+    failed_probes: int
+    is_over: bool
+
+
 class _Teller:
-    """Takes in events in order; waits and outages are kept until it is known how long they were."""
+    """Takes in events in order; waits and outages are kept until it is known which belong together."""
 
     def __init__(self, templates: Mapping[str, Counter[RequestState]]) -> None:
         self.episodes: list[Episode] = []
@@ -98,15 +109,21 @@ class _Teller:
         self._templates = templates
         self._waits: list[Event] = []
         self._outage: list[Event] = []
+        self._outages: list[_Outage] = []
         self._begun = False
 
     def tell(self, event: Event) -> None:
+        """Take in the next event."""
         match event.kind:
             case "throttled":
-                if self._waits and not _is_same_episode(self._waits[-1], event):
+                last = self._waits[-1] if self._waits else None
+                if last is not None and event.at > last.at + _number(last, "wait_s") + _SAME_EPISODE_S:
                     self._end_waits()
                 self._waits.append(event)
             case "outage":
+                before = self._outages[-1] if self._outages and not self._outage else None
+                if before is not None and event.at > before.pause.to_at + _SAME_EPISODE_S:
+                    self._end_outages()
                 self._outage.append(event)
             case "outage_over":
                 self._end_outage(event.at)
@@ -122,10 +139,8 @@ class _Teller:
             case "stopped":
                 self.episodes.append(_stopped(event))
             case kind if kind == FOUND_RATE:
-                rate = _rate(_number(event, "rate_per_s"))
-                self.episodes.append(
-                    Episode(event.at, None, Tone.PLAIN, "Rate found", f"It settled at {rate}.")
-                )
+                said = f"It settled at {_rate(_number(event, 'rate_per_s'))}."
+                self.episodes.append(Episode(event.at, None, Tone.PLAIN, "Rate found", said))
             case kind:
                 title = printable(kind).replace("_", " ").capitalize()
                 self.episodes.append(Episode(event.at, None, Tone.PLAIN, title))
@@ -134,24 +149,44 @@ class _Teller:
         """Nothing more is to come of what is still open."""
         self._end_waits()
         self._end_outage(None)
+        self._end_outages()
 
     def _end_waits(self) -> None:
         if self._waits:
-            self.episodes.append(_throttled(self._waits))
-            self.pauses += [Pause(wait.at, wait.at + _number(wait, "wait_s")) for wait in self._waits]
+            pauses = [Pause(wait.at, wait.at + _number(wait, "wait_s")) for wait in self._waits]
+            self.episodes.append(_throttled(self._waits, pauses))
+            self.pauses += pauses
             self._waits = []
 
     def _end_outage(self, over_at: float | None) -> None:
-        if self._outage:
-            last = self._outage[-1]
-            until = over_at if over_at is not None else last.at + _number(last, "pause_s")
-            self.episodes.append(_outage(self._outage, until, is_over=over_at is not None))
-            self.pauses.append(Pause(self._outage[0].at, until, is_outage=True))
-            self._outage = []
+        """The pause that an outage began is kept, even if an answer that was late ends the outage before."""
+        if not self._outage:
+            return
+        first, last = self._outage[0], self._outage[-1]
+        to_at = max(over_at or 0.0, last.at + _number(last, "pause_s"))
+        pause = Pause(first.at, to_at, is_outage=True)
+        said = _said(str(first.detail.get("message", "")))
+        self._outages.append(_Outage(pause, said, len(self._outage) - 1, over_at is not None))
+        self.pauses.append(pause)
+        self._outage = []
+
+    def _end_outages(self) -> None:
+        if self._outages:
+            self.episodes.append(_outage(self._outages))
+            self._outages = []
 
 
-def _is_same_episode(last: Event, following: Event) -> bool:
-    return following.at <= last.at + _number(last, "wait_s") + _SAME_EPISODE_S
+def _length_s(pauses: Sequence[Pause]) -> float:
+    total_s, until = 0.0, float("-inf")
+    for pause in sorted(pauses, key=lambda pause: pause.from_at):
+        total_s += max(0.0, pause.to_at - max(pause.from_at, until))
+        until = max(until, pause.to_at)
+    return total_s
+
+
+def _said(message: str) -> str:
+    """What the engine said of an answer, with nothing in it twice and a colon after its code."""
+    return _CODE.sub(r"\1: ", _TWICE.sub("", printable(message))).rstrip(".")
 
 
 def _began(event: Event, *, is_first: bool) -> Episode:
@@ -166,28 +201,34 @@ def _began(event: Event, *, is_first: bool) -> Episode:
     return Episode(event.at, None, Tone.PLAIN, "Sending began" if is_first else "Sending resumed", text)
 
 
-def _throttled(waits: Sequence[Event]) -> Episode:
-    lengths = [_number(wait, "wait_s") for wait in waits]
+def _throttled(waits: Sequence[Event], pauses: Sequence[Pause]) -> Episode:
     rates = [_number(wait, "rate_per_s") for wait in waits if "rate_per_s" in wait.detail]
-    until = max(wait.at + length for wait, length in zip(waits, lengths, strict=True))
-    if len(waits) == 1:
-        text = f"The API asked to wait; the whole run paused for {span(lengths[0])}."
-    else:
-        text = f"The API asked to wait {len(waits):,} times; the whole run paused for {span(sum(lengths))}."
+    times = "" if len(waits) == 1 else f" {len(waits):,} times"
+    text = f"The API asked to wait{times}; the whole run paused for {span(_length_s(pauses))}."
     if rates:
         text += f" The rate was lowered to {_rate(min(rates))}."
+    until = max(pause.to_at for pause in pauses)
     return Episode(waits[0].at, until, Tone.WAIT, "Told to wait", text)
 
 
-def _outage(outage: Sequence[Event], until: float, *, is_over: bool) -> Episode:
-    said = printable(str(outage[0].detail.get("message", "")))
-    lasted = f"For {span(until - outage[0].at)} the API did not answer as it should"
-    text = f"{lasted}: {said}." if said else f"{lasted}."
-    probes = len(outage) - 1
+def _outage(outages: Sequence[_Outage]) -> Episode:
+    first, last = outages[0], outages[-1]
+    lasted_s = _length_s([outage.pause for outage in outages])
+    probes = sum(outage.failed_probes for outage in outages)
+    said = f": {first.message}" if first.message else ""
+    if len(outages) > 1:
+        text = f"{len(outages)} times, several answers in a row were not as they should be"
+        text += f", and sending paused for {span(lasted_s)} in all. The first{said}."
+    elif not probes and first.is_over:
+        text = f"Several answers in a row were not as they should be, so sending paused for {span(lasted_s)}"
+        text += f"{said}."
+    else:
+        text = f"For {span(lasted_s)} the API did not answer as it should{said}."
     if probes:
         text += f" {many(probes, 'probe', 'probes')} failed."
-    text += " Then it answered again." if is_over else ""
-    return Episode(outage[0].at, until, Tone.BAD, "Outage", text)
+        text += " Then it answered again." if last.is_over else ""
+    title = "Outage" if len(outages) == 1 else "Outages"
+    return Episode(first.pause.from_at, last.pause.to_at, Tone.BAD, title, text)
 
 
 def _canary(event: Event) -> Episode:
@@ -207,7 +248,7 @@ def _quarantined(event: Event, templates: Mapping[str, Counter[RequestState]]) -
             if not states[RequestState.SUCCEEDED] and states[RequestState.FAILED] >= _QUARANTINE_SAMPLE
         ]
         named = fitting[0] if len(fitting) == 1 else ""
-    said = printable(str(event.detail.get("message", "")))
+    said = _said(str(event.detail.get("message", "")))
     which = f"the template {printable(named)}" if named else "one template"
     text = f"The API refused each of the first requests made from {which}, so no more were sent from it"
     return Episode(

@@ -51,13 +51,18 @@ class ReportFiles:
 
 
 def write_report(
-    journal: Journal, run_id: str, folder: Path, *, formats: Collection[str] = DEFAULT_FORMATS
+    journal: Journal,
+    run_id: str,
+    folder: Path,
+    *,
+    formats: Collection[str] = DEFAULT_FORMATS,
+    has_charts: bool | None = None,
 ) -> ReportFiles:
     """Write the report of a run, which may be going, into a folder of its own.
 
     `formats` are keys of `FORMATS`. A file of an earlier report that is not among them is written anew
     too, so that no two files in the folder tell of different times. Nothing in the folder changes
-    before all files are whole and the counts add up.
+    before all files are whole and the counts add up. `has_charts` None draws the page's charts if it can.
 
     Raises `ReportError` if a file cannot be written, `JournalError` if the journal cannot be read or
     contradicts itself, `UsageError` for a format that there is not, or that is not installed.
@@ -82,7 +87,7 @@ def write_report(
             staged = staging.file(results_xlsx.NAME)
             xlsx = stack.enter_context(results_xlsx.ResultsXlsx(staged, lines.header, run))
         if page.NAME in names:
-            html = page.ResultsPage(staging.file(page.NAME), lines.header, run)
+            html = page.ResultsPage(staging.file(page.NAME), lines.header, run, has_charts=has_charts)
         for line in lines:
             csv.add(line)
             if line.result is not None:
@@ -120,7 +125,7 @@ def check_report(journal: Journal, run_id: str, folder: Path) -> list[str]:
     """Derive a report again from the journal, and say what in the folder differs; nothing if all is well.
 
     The report is not changed. Raises `JournalError` if the journal cannot be read, `ReportError` if there
-    is no room for temporary files, `UsageError` if there is a workbook and no XlsxWriter to derive it.
+    is no room for temporary files, `UsageError` if a library is missing that a workbook or charts need.
     """
     path = folder / manifest.NAME
     try:
@@ -137,7 +142,8 @@ def check_report(journal: Journal, run_id: str, folder: Path) -> list[str]:
     with TemporaryDirectory(prefix="sipbatch-") as temporary:
         again = Path(temporary)
         formats = [key for key, name in FORMATS.items() if name in files]
-        write_report(journal, run_id, again, formats=formats)
+        has_charts = page.NAME in files and page.has_charts(folder / page.NAME)
+        write_report(journal, run_id, again, formats=formats, has_charts=has_charts)
         derived = (again / manifest.NAME).read_bytes()
         if derived == text:
             return found

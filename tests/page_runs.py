@@ -1,4 +1,4 @@
-"""A night as it can be, for the tests of the page: 5,000 requests in virtual time, and what happens to them."""
+"""A night as it can be, for the tests of the page: requests by the thousand, and what happens to them."""
 
 from __future__ import annotations
 

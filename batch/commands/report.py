@@ -28,7 +28,7 @@ EPILOG = """Examples:
     "formats",
     multiple=True,
     metavar="FORMAT",
-    help="What to write beside results.csv: xlsx, jsonl. Repeatable.  [default: what a run writes]",
+    help="What to write beside results.csv: html, xlsx, jsonl. Repeatable.  [default: what a run writes]",
 )
 @click.option(
     "--output",

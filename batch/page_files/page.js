@@ -20,9 +20,9 @@
   });
 
   // --- charts: a bar says what it is when pointed at ---------------------------------------------------
-  for (const mark of document.querySelectorAll("svg.chart [aria-label]")) {
+  for (const mark of document.querySelectorAll("svg.chart [data-says]")) {
     const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
-    title.textContent = mark.getAttribute("aria-label");
+    title.textContent = mark.dataset.says;
     mark.append(title);
   }
 
