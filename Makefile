@@ -4,8 +4,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 RUN    := $(BIN)/sipbatch
 SEEDS  ?= 20000
+FROM   ?= 1000
 
-.PHONY: help demo test check fix bench clean
+.PHONY: help demo test check soak fix bench clean
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
@@ -30,6 +31,9 @@ check: $(VENV)/.ready ## format, lint, types and tests; what CI runs
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+soak: $(VENV)/.ready  ## the simulation with many more seeds: make soak SEEDS=20000 FROM=1000
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM)
 
 fix: $(VENV)/.ready   ## format and mend what can be mended
 	$(BIN)/ruff format .
