@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 from xml.etree import ElementTree
 
-from batch.containers import open_zip, unpack
-from batch.errors import SheetError
+from batch.containers import unpack
 from batch.evidence import Evidence
 
 #: What error codes show ([MS-XLS] 2.5.10, [MS-XLSB] 2.5.97.2).
@@ -24,72 +23,53 @@ _ERRORS = {
     0x2B: "#GETTING_DATA",
 }
 
+#: The most that a worksheet of an `.xls` has.
+_XLS_ROWS, _XLS_COLUMNS = 65_536, 256
+
 _END_OF_CHAIN = 0xFFFFFFFA  #: sectors above are marks, not places
-_FREE = 0xFFFFFFFF
 
 
 def is_protected(file: BinaryIO) -> bool:
-    """Whether the rest of an `.xls` is enciphered: a record says so among the first (2.4.117, FilePass)."""
-    try:
-        stream = _workbook_stream(file)
-        at = 0
-        for _ in range(10):
-            kind, size = struct.unpack_from("<HH", stream, at)
-            if kind == 0x002F:
-                return True
-            at += 4 + size
-    except (struct.error, IndexError, ValueError, KeyError, UnicodeDecodeError):
-        # Whoever reads it says what is wrong with it.
-        return False
+    """Whether the rest of an `.xls` is enciphered: one of its first records says so (2.4.117, FilePass)."""
+    stream = _workbook_stream(file)
+    at = 0
+    for _ in range(10):
+        kind, size = struct.unpack_from("<HH", stream, at)
+        if kind == 0x002F:
+            return True
+        at += 4 + size
     return False
 
 
-def look_through_xls(file: BinaryIO, worksheet: str, name: str) -> Evidence:
-    """Gather the evidence of one worksheet of an `.xls`; `SheetError` if the workbook is damaged."""
-    try:
-        stream = _workbook_stream(file)
-        return _of_records(stream, worksheet)
-    except (struct.error, IndexError, ValueError, KeyError, UnicodeDecodeError) as error:
-        raise _damaged(name) from error
+def look_through_xls(file: BinaryIO) -> dict[str, Evidence]:
+    """Gather the evidence of every worksheet of an `.xls`, because all are read to get at one.
 
-
-def look_through_xlsb(file: BinaryIO, worksheet: str, name: str) -> Evidence:
-    """Gather the evidence of one worksheet of an `.xlsb`; `SheetError` if the workbook is damaged."""
-    with open_zip(file, name) as archive:
-        try:
-            entry = archive.getinfo(_part_of(archive, worksheet))
-            return _of_parts(_records(unpack(file, entry, name)))
-        except (
-            struct.error,
-            IndexError,
-            ValueError,
-            KeyError,
-            UnicodeDecodeError,
-            zipfile.BadZipFile,
-        ) as error:
-            raise _damaged(name) from error
-
-
-def _damaged(name: str) -> SheetError:
-    return SheetError(f"{name}: the workbook is damaged: open it in a spreadsheet program, and save it anew")
-
-
-def _of_records(stream: bytes, worksheet: str) -> Evidence:
-    """Walk the records of a BIFF8 stream: first the list of worksheets, then the wanted one's."""
-    evidence = Evidence()
+    Various errors if the workbook is damaged.
+    """
+    stream = _workbook_stream(file)
+    found = {}
     at = 0
-    start = None
-    while start is None:
+    while True:
         kind, size = struct.unpack_from("<HH", stream, at)
         if kind == 0x0085:  # BoundSheet8
             place, _, length, wide = struct.unpack_from("<IHBB", stream, at + 4)
             raw = stream[at + 12 : at + 12 + length * (2 if wide & 1 else 1)]
-            if raw.decode("utf-16-le" if wide & 1 else "latin-1") == worksheet:
-                start = place
+            found[raw.decode("utf-16-le" if wide & 1 else "latin-1")] = _of_records(stream, place)
         elif kind == 0x000A:  # EOF of the globals
-            raise KeyError(worksheet)
+            return found
         at += 4 + size
-    at = start
+
+
+def look_through_xlsb(file: BinaryIO, worksheet: str, name: str) -> Evidence:
+    """Gather the evidence of one worksheet of an `.xlsb`; various errors if the workbook is damaged."""
+    with zipfile.ZipFile(file) as archive:
+        entry = archive.getinfo(_part_of(archive, worksheet))
+        return _of_parts(_records(unpack(file, entry, name)))
+
+
+def _of_records(stream: bytes, at: int) -> Evidence:
+    """Walk the records of one worksheet in a BIFF8 stream."""
+    evidence = Evidence()
     depth = 0
     unpack_head, size_of_stream = struct.Struct("<HH").unpack_from, len(stream)
     while at + 4 <= size_of_stream:
@@ -119,6 +99,10 @@ def _note_biff(evidence: Evidence, kind: int, body: bytes) -> None:
             evidence.broken[row, column] = _ERRORS.get(body[6], "#ERROR")
         elif kind == 0x0006 and body[12:14] == b"\xff\xff" and body[6] == 2:
             evidence.broken[row, column] = _ERRORS.get(body[8], "#ERROR")
+    elif kind == 0x0200:  # Dimensions, for which calamine makes room unseen
+        top, bottom, left, right = struct.unpack_from("<IIHH", body)
+        if not (top <= bottom <= _XLS_ROWS and left <= right <= _XLS_COLUMNS):
+            raise ValueError("the worksheet claims a size that it cannot have")
     elif kind == 0x00BD:  # MulRk
         row, _ = struct.unpack_from("<HH", body)
         evidence.reach(row, struct.unpack_from("<H", body, len(body) - 2)[0])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import BinaryIO
+from xml.etree import ElementTree
 from xml.parsers import expat
 
 from batch.chunks import Bounds
@@ -19,6 +22,22 @@ _PIECE_BYTES = 1 << 20
 
 #: A workbook or `.gz` below this is not held to a ratio: a small sheet of blanks packs very well.
 _SMALL_BYTES = 50_000_000
+
+#: What zip archives, XML and binary records raise when they are not what they should be.
+_DAMAGES = (
+    zipfile.BadZipFile,
+    zlib.error,
+    expat.ExpatError,
+    ElementTree.ParseError,
+    struct.error,
+    LookupError,
+    ValueError,
+    OverflowError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+)
 
 _ENCRYPTED_OFFICE = "EncryptedPackage".encode("utf-16-le")
 
@@ -79,11 +98,11 @@ def text_kind(head: bytes) -> Container:
 def check_zip(file: BinaryIO, container: Container, name: str, bounds: Bounds) -> None:
     """Refuse, with `SheetError`, a workbook that would unpack to more than the bounds allow.
 
-    Nothing is unpacked for it but what lies about its own size, and that no further than it says.
+    Its parts are unpacked for it a piece at a time, and no further than they say.
     """
     if container not in _ZIPPED:
         return
-    with open_zip(file, name) as archive:
+    with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
         if len(entries) > bounds.entries:
             raise SheetError(
@@ -115,12 +134,13 @@ def check_unpacked(unpacked: int, packed: int, name: str, bounds: Bounds) -> Non
         )
 
 
-def open_zip(file: BinaryIO, name: str) -> zipfile.ZipFile:
-    """The archive, which does not own the file; `SheetError` if it is damaged."""
+@contextmanager
+def refusing_damage(name: str) -> Iterator[None]:
+    """Turn whatever a damaged file leads to, when it is taken apart, into a `SheetError`."""
     try:
-        return zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise SheetError(f"{name}: the file is damaged or was cut short: fetch or save it again") from error
+        yield
+    except _DAMAGES as error:
+        raise SheetError(f"{name} is damaged or was cut short: fetch it, or save it, again") from error
 
 
 def unpack(file: BinaryIO, entry: zipfile.ZipInfo, name: str) -> Iterator[bytes]:
@@ -132,7 +152,7 @@ def unpack(file: BinaryIO, entry: zipfile.ZipInfo, name: str) -> Iterator[bytes]
     file.seek(entry.header_offset)
     local = file.read(30)
     if len(local) < 30 or local[:4] != b"PK\x03\x04":
-        raise SheetError(f"{name}: the file is damaged or was cut short: fetch or save it again")
+        raise zipfile.BadZipFile("there is no entry where the directory says")
     file.seek(int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little"), 1)
     left = entry.compress_size
     inflater = zlib.decompressobj(-zlib.MAX_WBITS) if entry.compress_type == zipfile.ZIP_DEFLATED else None
@@ -148,13 +168,10 @@ def unpack(file: BinaryIO, entry: zipfile.ZipInfo, name: str) -> Iterator[bytes]
         packed = file.read(min(left, _PIECE_BYTES))
         at, left = file.tell(), (left - len(packed) if packed else 0)
         while packed:
-            try:
-                piece = inflater.decompress(packed, _PIECE_BYTES) if inflater else packed
-                packed = inflater.unconsumed_tail if inflater else b""
-                if inflater and not packed and not left:
-                    piece += inflater.flush()
-            except zlib.error as error:
-                raise SheetError(f"{name}: the file is damaged: fetch or save it again") from error
+            piece = inflater.decompress(packed, _PIECE_BYTES) if inflater else packed
+            packed = inflater.unconsumed_tail if inflater else b""
+            if inflater and not packed and not left:
+                piece += inflater.flush()
             size += len(piece)
             if size > entry.file_size:
                 raise SheetError(
@@ -175,7 +192,7 @@ def _check_entry(file: BinaryIO, entry: zipfile.ZipInfo, name: str) -> None:
         if guard is not None:
             try:
                 guard.Parse(piece)
-            except (_RootSeen, expat.ExpatError):
+            except (_RootSeen, expat.ExpatError, LookupError):
                 # Whether it is XML at all is for the reader to say.
                 guard = None
         if guard is None and is_worksheet:
@@ -209,7 +226,7 @@ def _zip_kind(file: BinaryIO) -> Container:
                 mimetype = archive.read("mimetype")
                 if mimetype.startswith(b"application/vnd.oasis.opendocument.spreadsheet"):
                     return Container.ENCRYPTED if _is_encrypted(archive) else Container.OPEN_DOCUMENT
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, zlib.error):
+    except _DAMAGES:
         # Cut short: what it was meant to be is what its name says.
         return Container.ZIP
     if "xl/workbook.bin" in names:

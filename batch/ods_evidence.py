@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import zipfile
 from typing import BinaryIO
 from xml.parsers import expat
 
 from batch.chunks import Bounds
-from batch.containers import open_zip, unpack
-from batch.errors import SheetError
+from batch.containers import unpack
 from batch.evidence import Evidence
 
 _TABLE = "urn:oasis:names:tc:opendocument:xmlns:table:1.0 "
@@ -22,13 +22,10 @@ _MOST_NOTED = 1_000_000
 def look_through(file: BinaryIO, name: str, bounds: Bounds) -> dict[str, Evidence]:
     """Gather the evidence of every worksheet, and check it, because all are read to get at one.
 
-    Raises `SheetError` if the document is damaged, or beyond the bounds.
+    Raises `SheetError` if one is beyond the bounds, various errors if the document is damaged.
     """
-    with open_zip(file, name) as archive:
-        try:
-            entry = archive.getinfo("content.xml")
-        except KeyError as error:
-            raise SheetError(f"{name}: the document is damaged: save it anew") from error
+    with zipfile.ZipFile(file) as archive:
+        entry = archive.getinfo("content.xml")
         search = _Search(name, bounds)
         for piece in unpack(file, entry, name):
             search.feed(piece)
@@ -58,10 +55,7 @@ class _Search:
 
     def feed(self, piece: bytes) -> None:
         """Go on with the next piece; nothing is the end."""
-        try:
-            self._parser.Parse(piece, not piece)
-        except expat.ExpatError as error:
-            raise SheetError(f"{self._name}: the document is damaged: save it anew") from error
+        self._parser.Parse(piece, not piece)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         if name == _TABLE + "table":

@@ -14,7 +14,6 @@ from __future__ import annotations
 import bisect
 import datetime
 import itertools
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -25,7 +24,7 @@ import python_calamine as calamine
 from batch.binary_evidence import is_protected, look_through_xls, look_through_xlsb
 from batch.chunks import CHUNK_ROWS, Bools, Bounds, Chunk, SheetOptions
 from batch.columns import ColumnMap, letter
-from batch.containers import Container, check_zip
+from batch.containers import Container, check_zip, refusing_damage
 from batch.errors import SheetError
 from batch.evidence import Evidence
 from batch.headers import SEARCHED_ROWS, find_header, header_of
@@ -84,18 +83,22 @@ def open_workbook(
     """
     bounds = options.bounds
     tables: dict[str, Evidence] = {}
-    with source.open() as file:
+    with source.open() as file, refusing_damage(source.name):
         check_zip(file, container, source.name, bounds)
-        if container is Container.OLE and is_protected(file):
-            raise SheetError(_PROTECTED.format(source.name))
-        if container is Container.OPEN_DOCUMENT:
+        if container is Container.OLE:
+            if is_protected(file):
+                raise SheetError(_PROTECTED.format(source.name))
+            tables = look_through_xls(file)
+            for table in tables.values():
+                table.check(source.name, bounds)
+        elif container is Container.OPEN_DOCUMENT:
             from batch.ods_evidence import look_through
 
             tables = look_through(file, source.name, bounds)
     every = _guarded(source, lambda book: list(book.sheets_metadata))
     title, warnings = _picked(every, source.name, options.worksheet)
     name = source.name if len(every) == 1 else f"{source.name}#{title}"
-    evidence = tables.get(title) or _evidence(source, container, title)
+    evidence = tables[title] if title in tables else _evidence(source, container, title)
     evidence.check(name, bounds)
     sheet = _load(source, title)
     if container is Container.OFFICE_XML:
@@ -149,14 +152,14 @@ def _picked(
 
 
 def _evidence(source: Source, container: Container, title: str) -> Evidence:
-    with source.open() as file:
-        if container is Container.OLE:
-            return look_through_xls(file, title, source.name)
+    with source.open() as file, refusing_damage(source.name):
         if container is Container.OFFICE_BINARY:
             return look_through_xlsb(file, title, source.name)
-        from batch.xlsx_evidence import look_through
+        if container is Container.OFFICE_XML:
+            from batch.xlsx_evidence import look_through
 
-        return look_through(file, title, source.name)
+            return look_through(file, title, source.name)
+        raise KeyError(title)
 
 
 def _load(source: Source, title: str) -> calamine.CalamineSheet:
@@ -165,13 +168,13 @@ def _load(source: Source, title: str) -> calamine.CalamineSheet:
 
 def _guarded(source: Source, use: Callable[[calamine.CalamineWorkbook], T]) -> T:
     """Use the workbook; whatever goes wrong in calamine, its own failures included, is a `SheetError`."""
-    damaged = f"{source.name}: the workbook is damaged: open it in a spreadsheet program, and save it anew"
+    damaged = f"{source.name} is damaged: open it in a spreadsheet program, and save it anew"
     try:
-        with source.open() as file, calamine.load_workbook(file) as book:
+        with source.open() as file, refusing_damage(source.name), calamine.load_workbook(file) as book:
             return use(book)
     except calamine.PasswordError as error:
         raise SheetError(_PROTECTED.format(source.name)) from error
-    except (calamine.CalamineError, OSError, ValueError, zipfile.BadZipFile) as error:
+    except calamine.CalamineError as error:
         raise SheetError(damaged) from error
     except BaseException as error:
         # A failed assertion in calamine arrives as an exception that is no Exception.

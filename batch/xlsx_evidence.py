@@ -16,7 +16,7 @@ from xml.parsers import expat
 
 import numpy as np
 
-from batch.containers import open_zip, unpack
+from batch.containers import unpack
 from batch.errors import SheetError
 from batch.evidence import Evidence
 
@@ -55,9 +55,9 @@ _REFERENCE = re.compile(r"([A-Za-z]{1,3})(\d{1,7})")
 
 
 def look_through(file: BinaryIO, worksheet: str, name: str) -> Evidence:
-    """Gather the evidence of one worksheet; `SheetError` if the workbook is damaged."""
-    with open_zip(file, name) as archive:
-        entry = archive.getinfo(_part_of(archive, worksheet, name))
+    """Gather the evidence of one worksheet; various errors if the workbook is damaged."""
+    with zipfile.ZipFile(file) as archive:
+        entry = archive.getinfo(_part_of(archive, worksheet))
         evidence = Evidence()
         search = _Search(evidence, _percent_styles(archive))
         search.run(unpack(file, entry, name), name)
@@ -256,32 +256,23 @@ def _column(letters: str) -> int:
     return column - 1
 
 
-def _part_of(archive: zipfile.ZipFile, worksheet: str, name: str) -> str:
+def _part_of(archive: zipfile.ZipFile, worksheet: str) -> str:
     """The entry that a worksheet is in."""
-    damaged = SheetError(
-        f"{name}: the workbook is damaged: open it in a spreadsheet program, and save it anew"
-    )
-    try:
-        book = _xml(archive, "xl/workbook.xml")
-        relations = _xml(archive, "xl/_rels/workbook.xml.rels")
-    except (KeyError, ElementTree.ParseError, zipfile.BadZipFile) as error:
-        raise damaged from error
+    book = _xml(archive, "xl/workbook.xml")
+    relations = _xml(archive, "xl/_rels/workbook.xml.rels")
     targets = {relation.get("Id"): relation.get("Target", "") for relation in relations}
     for element in book.iter():
         if element.tag.endswith("}sheet") and element.get("name") == worksheet:
             target = targets.get(element.get(_RELATION_ID) or element.get(_STRICT_RELATION_ID), "")
-            part = target.lstrip("/") if target.startswith("/") else f"xl/{target}"
-            if part in archive.namelist():
-                return part
-    raise damaged
+            return target.lstrip("/") if target.startswith("/") else f"xl/{target}"
+    raise KeyError(worksheet)
 
 
 def _percent_styles(archive: zipfile.ZipFile) -> frozenset[str]:
     """The numbers of the cell styles that show a percentage."""
-    try:
-        styles = _xml(archive, "xl/styles.xml")
-    except (KeyError, ElementTree.ParseError):
+    if "xl/styles.xml" not in archive.namelist():
         return frozenset()
+    styles = _xml(archive, "xl/styles.xml")
     shown = {
         element.get("numFmtId", "")
         for element in styles.iter()
