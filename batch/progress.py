@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
+import warnings
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TextIO
 
 from batch.states import RequestState
 
@@ -162,32 +164,46 @@ class _Paced(ABC):
 
 
 class TqdmProgress(_Paced):
-    """A bar on a terminal."""
+    """A bar: on a terminal as wide as that is, in a notebook as a widget."""
 
     def __init__(self, stream: TextIO, *, now: Clock = time.monotonic, interval_s: float = 0.1) -> None:
         super().__init__(now=now, interval_s=interval_s)
         self._stream = stream
         self._bar: tqdm[Any] | None = None
+        self._is_widget = False
 
     def _show(self, counts: Counts, eta_s: float | None, note: str, wait_s: float) -> None:
-        from tqdm import tqdm
-
         bar = self._bar
         if bar is None:
-            tqdm.monitor_interval = 0  # its thread would wake a bar that is told of everything anyway
-            bar = self._bar = tqdm(
-                total=counts.requests,
-                file=self._stream,
-                # A terminal that does not know its size says 0, which tqdm takes at its word.
-                dynamic_ncols=_columns(self._stream) > 0,
-                ncols=100,
-                nrows=24,
-                mininterval=0,
-                bar_format="{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt}{postfix}",
-            )
+            bar = self._bar = self._made(counts.requests)
         bar.total = counts.requests
-        bar.n = counts.requests - counts.left
-        bar.set_postfix_str(_line(counts, self._pace.rate_per_s, eta_s, note, wait_s), refresh=True)
+        bar.n = ended = counts.requests - counts.left
+        parts = _parts(counts, self._pace.rate_per_s, eta_s, note, wait_s)
+        if self._is_widget:
+            text = _joined(parts)
+        else:
+            columns = _columns(self._stream) or _UNKNOWN_COLUMNS
+            # One column stays free: there are terminals that go to the next line as soon as one is full.
+            bar_width, text = _fitted(parts, columns - 1, f"{ended}/{counts.requests}")
+            bar.ncols = columns
+            bar.bar_format = _BAR.replace("{bar}", f"{{bar:{bar_width}}}") if bar_width else _NO_BAR
+        bar.set_postfix_str(text, refresh=True)
+
+    def _made(self, total: int) -> tqdm[Any]:
+        kind, self._is_widget = _bar_class()
+        kind.monitor_interval = 0  # its thread would wake a bar that is told of everything anyway
+        # The width of a terminal is set each time, the first time too: with a delay, tqdm draws nothing yet.
+        columns, delay_s = (None, 0.0) if self._is_widget else (_UNKNOWN_COLUMNS, 1e-9)
+        bar: tqdm[Any] = kind(
+            total=total,
+            file=self._stream,
+            ncols=columns,
+            nrows=24,
+            mininterval=0,
+            delay=delay_s,
+            bar_format=_BAR,
+        )
+        return bar
 
     def close(self) -> None:
         """See `Progress`."""
@@ -196,6 +212,28 @@ class TqdmProgress(_Paced):
             with suppress(OSError, ValueError):
                 self._bar.close()
             self._bar = None
+
+
+def default_progress() -> Progress:
+    """What shows a run that a program began: in a notebook its bar, elsewhere nothing."""
+    return TqdmProgress(sys.stderr) if _is_notebook() and _bar_class()[1] else Silent()
+
+
+def _is_notebook() -> bool:
+    """Whether this process is a notebook's kernel, told without importing anything."""
+    return "ipykernel.zmqshell" in sys.modules
+
+
+def _bar_class() -> tuple[type[tqdm[Any]], bool]:
+    """The bar that fits where this runs, and whether it is a widget; tqdm itself knows the notebooks."""
+    from tqdm.std import tqdm as plain
+
+    if not _is_notebook():
+        return plain, False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of itself as an experiment, and of widgets that are not installed
+        from tqdm.autonotebook import tqdm as chosen
+    return chosen, chosen is not plain
 
 
 class LineProgress(_Paced):
@@ -261,13 +299,73 @@ def duration_text(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def _line(counts: Counts, rate_per_s: float, eta_s: float | None, note: str, wait_s: float) -> str:
-    parts = [f"{counts.of(state)} {state.value}" for state in SHOWN if counts.of(state)]
+class _Part(NamedTuple):
+    """One thing that is said of a run; where there is no room, what weighs least is shortened or left out."""
+
+    text: str
+    weight: int
+    short: str = ""
+
+
+#: How much it matters to see a state; what failed is the last to go.
+_WEIGHTS = {
+    RequestState.SUCCEEDED: 3,
+    RequestState.FAILED: 7,
+    RequestState.UNKNOWN: 6,
+    RequestState.RETRYING: 4,
+    RequestState.SKIPPED: 1,
+}
+
+
+def _parts(counts: Counts, rate_per_s: float, eta_s: float | None, note: str, wait_s: float) -> list[_Part]:
+    parts = [
+        _Part(f"{counts.of(state)} {state.value}", _WEIGHTS[state]) for state in SHOWN if counts.of(state)
+    ]
     if counts.left:
         if rate_per_s:
-            parts.append(f"{rate_per_s:.1f}/s")
+            parts.append(_Part(f"{rate_per_s:.1f}/s", 5))
         if eta_s is not None:
-            parts.append(f"{duration_text(eta_s)} left")
+            parts.append(_Part(f"{duration_text(eta_s)} left", 9))
     if note:
-        parts.append(f"waiting {duration_text(wait_s)}: {note}" if wait_s >= 1 else note)
-    return ", ".join(parts) or "starting"
+        waiting = f"waiting {duration_text(wait_s)}"
+        parts.append(_Part(f"{waiting}: {note}", 8, waiting) if wait_s >= 1 else _Part(note, 2))
+    return parts
+
+
+def _joined(parts: Sequence[_Part]) -> str:
+    return ", ".join(part.text for part in parts) or "starting"
+
+
+def _line(counts: Counts, rate_per_s: float, eta_s: float | None, note: str, wait_s: float) -> str:
+    return _joined(_parts(counts, rate_per_s, eta_s, note, wait_s))
+
+
+#: A bar with what is said behind it; tqdm puts a comma between.
+_BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
+_NO_BAR = "{percentage:3.0f}% {n_fmt}/{total_fmt}{postfix}"
+_BAR_WIDTHS = (20, 10)
+
+#: What weighs so much is shown rather than a bar.
+_MATTERS = 5
+
+#: How wide a terminal is taken to be that does not know its size.
+_UNKNOWN_COLUMNS = 100
+
+
+def _fitted(parts: list[_Part], width: int, share: str) -> tuple[int, str]:
+    """How wide the bar is, 0 for none, and what is said behind it, so that all of it fits into `width`."""
+    from tqdm.utils import disp_len, disp_trim
+
+    fixed = len("100% ") + len(share) + len(", ")
+    while True:
+        text = _joined(parts)
+        for bar_width in _BAR_WIDTHS:
+            if fixed + len("| ") + bar_width + disp_len(text) <= width:
+                return bar_width, text
+        if all(part.weight >= _MATTERS and not part.short for part in parts) and (
+            len(parts) < 2 or fixed + disp_len(text) <= width
+        ):
+            return 0, disp_trim(text, max(0, width - fixed))
+        least = min(parts, key=lambda part: (not part.short, part.weight))
+        at = parts.index(least)
+        parts = [*parts[:at], *([_Part(least.short, least.weight)] if least.short else ()), *parts[at + 1 :]]

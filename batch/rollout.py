@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from contextvars import copy_context
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from importlib.util import find_spec
@@ -29,7 +30,7 @@ import anyio.abc
 from batch.clock import real_clock
 from batch.errors import BatchError, ReportError
 from batch.journal import Counts, Journal, NewRun, Pick, RunRecord
-from batch.progress import Progress, Silent
+from batch.progress import Progress, default_progress
 from batch.runner import Controls, Ending, RunOptions, run
 from batch.states import StopReason
 from batch.version import __version__
@@ -190,15 +191,19 @@ class Rollout:
     ) -> Finished:
         """Send what is left of a run, and write its report, however the sending ends.
 
-        The first SIGINT or SIGTERM lets what is in flight finish, the second ends it; `say` is told, in
-        words for the operator. Raises what made it impossible to go on, once the report is written.
+        The first SIGINT or SIGTERM lets what is in flight finish, the second ends it, and so does
+        interrupting a notebook's cell; `say` is told, in words for the operator. Raises what made it
+        impossible to go on, once the report is written.
         """
         self._named(run_id)
         options = sending.run_options()
-        shown = progress or Silent()
+        shown = default_progress() if progress is None else progress
+        brakes = _Brakes(options.drain_s, say)
         started_s = time.monotonic()
         try:
-            ending = in_event_loop(partial(self._send, run_id, destination, options, shown, say))
+            ending = in_event_loop(
+                partial(self._send, run_id, destination, options, shown, brakes), interrupt=brakes.interrupt
+            )
         except BaseException:
             shown.close()
             with suppress(BatchError):  # what ended the run is what the operator must hear of
@@ -226,14 +231,14 @@ class Rollout:
         destination: Destination,
         options: RunOptions,
         progress: Progress,
-        say: Callable[[str], None],
+        brakes: _Brakes,
     ) -> Ending:
-        controls = Controls()
+        brakes.attach(asyncio.get_running_loop())
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
             # Only the main thread is told of signals; a caller's other threads have their own ways to stop.
             if threading.current_thread() is threading.main_thread():
-                await tasks.start(_obey_signals, controls, options.drain_s, say)
+                await tasks.start(_obey_signals, brakes)
             try:
                 async with destination.open(connections=options.most_workers) as target:
                     ending = await run(
@@ -242,7 +247,7 @@ class Rollout:
                         target,
                         options,
                         progress=progress,
-                        controls=controls,
+                        controls=brakes.controls,
                         clock=real_clock(),
                     )
             except Exception as error:  # told below, outside of the group, which would wrap it
@@ -260,8 +265,13 @@ def write_report_of(journal: Journal, workspace: Workspace, run_id: str) -> Repo
     return write_report(journal, run_id, workspace.run_folder(run_id))
 
 
-def in_event_loop(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-    """Run async work to its end, also from within a notebook, whose own loop is running already."""
+def in_event_loop(
+    work: Callable[[], Coroutine[Any, Any, _T]], *, interrupt: Callable[[], None] | None = None
+) -> _T:
+    """Run async work to its end, also from within a notebook, whose own loop is running already.
+
+    There, interrupting the cell calls `interrupt`, and the work goes on to the end that it comes to then.
+    """
     options = {"use_uvloop": find_spec("uvloop") is not None}
     start = partial(anyio.run, work, backend="asyncio", backend_options=options)
     try:
@@ -269,7 +279,15 @@ def in_event_loop(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
     except RuntimeError:
         return start()
     with ThreadPoolExecutor(max_workers=1) as threads:
-        return threads.submit(start).result()
+        # In this context, by which the notebook knows into which cell the output belongs.
+        future = threads.submit(copy_context().run, start)
+        while True:
+            try:
+                return future.result()
+            except KeyboardInterrupt:
+                if interrupt is None or future.done():
+                    raise
+                interrupt()
 
 
 def check_reachable(destination: Destination) -> None:
@@ -277,35 +295,60 @@ def check_reachable(destination: Destination) -> None:
     in_event_loop(destination.probe)
 
 
+class _Brakes:
+    """Drains a run when it is stopped the first time, and aborts it the second; says which, to whoever asked.
+
+    `interrupt` may be called from another thread than the run's own.
+    """
+
+    def __init__(self, drain_s: float, say: Callable[[str], None]) -> None:
+        self.controls = Controls()
+        self.stopped_by: signal.Signals | None = None
+        self._drain_s = drain_s
+        self._say = say
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The run begins in this loop."""
+        self._loop = loop
+
+    def interrupt(self) -> None:
+        """The operator interrupts the cell of a notebook, or what else began the run."""
+        if self._loop is None:
+            self.stop(signal.SIGINT)
+            return
+        with suppress(RuntimeError):  # the loop has just ended, and the run with it
+            self._loop.call_soon_threadsafe(self.stop, signal.SIGINT)
+
+    def stop(self, received: signal.Signals) -> None:
+        """The first drains, the second aborts; a hang-up drains, however often it comes."""
+        if self.stopped_by is None:
+            self.stopped_by = received
+            self._say(
+                f"stopping: nothing more is sent, and what is in flight has {self._drain_s:g} s to finish. "
+                "Once more stops at once."
+            )
+            self.controls.drain(StopReason.SIGINT if received == signal.SIGINT else StopReason.SIGTERM)
+        elif received != signal.SIGHUP:
+            self._say("stopping at once: what is in flight is given up, and is sent again by `resume`.")
+            self.controls.abort()
+
+
 async def _obey_signals(
-    controls: Controls,
-    drain_s: float,
-    say: Callable[[str], None],
-    *,
-    task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+    brakes: _Brakes, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
 ) -> None:
-    """The first signal drains the run, the second aborts it; a hang-up drains it, however often it comes."""
+    """Stop the run by SIGINT, SIGTERM and SIGHUP for as long as it goes."""
     heeded = [signal.SIGINT, signal.SIGTERM]
     # A hang-up that is ignored from the start was ignored on purpose: by nohup, so that the run goes on.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         heeded.append(signal.SIGHUP)
-    stopped_by: signal.Signals | None = None
     try:
         with anyio.open_signal_receiver(*heeded) as signals:
             task_status.started()
             async for received in signals:
-                if stopped_by is None:
-                    stopped_by = received
-                    say(
-                        f"stopping: nothing more is sent, and what is in flight has {drain_s:g} s to finish. "
-                        "Once more stops at once."
-                    )
-                    controls.drain(StopReason.SIGINT if received == signal.SIGINT else StopReason.SIGTERM)
-                elif received != signal.SIGHUP:
-                    say("stopping at once: what is in flight is given up, and is sent again by `resume`.")
-                    controls.abort()
+                brakes.stop(received)
     finally:
-        if stopped_by == signal.SIGHUP:
+        if brakes.stopped_by == signal.SIGHUP:
             # A terminal that goes tells its shell, which tells us again: not while the report is written.
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
 

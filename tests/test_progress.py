@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
+import pty
 import re
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batch.journal import Counts
-from batch.progress import JsonProgress, LineProgress, Pace, Progress, Silent, TqdmProgress, duration_text
+from batch.progress import (
+    JsonProgress,
+    LineProgress,
+    Pace,
+    Progress,
+    Silent,
+    TqdmProgress,
+    default_progress,
+    duration_text,
+)
+from tests.sending import clean_environ
 
 
 class Clock:
@@ -138,6 +157,92 @@ def test_bar_shows_counts_rate_and_what_is_left() -> None:
     shown = re.split(r"[\r\n]+", stream.getvalue().strip())[-1]
     assert "50%" in shown
     assert "50/100, 50 succeeded, 10.0/s, 5 s left" in shown
+
+
+def drawn(columns: int, *updates: tuple[Counts, str, float]) -> list[str]:
+    """What a bar draws on a terminal of this width, a line each time it is told something."""
+    above, below = pty.openpty()
+    fcntl.ioctl(below, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    clock = Clock()
+    with os.fdopen(below, "w") as stream, os.fdopen(above, "rb", buffering=0) as screen:
+        progress = TqdmProgress(stream, now=clock)
+        shown = b""
+        for counted, note, wait_s in updates:
+            progress.update(counted, 10.0, note, wait_s=wait_s)
+            clock.move(2.0)
+            shown += screen.read(65_536)
+        progress.close()
+        shown += screen.read(65_536)
+    return [line for line in re.split(r"[\r\n]+", shown.decode()) if line.strip()]
+
+
+@given(
+    columns=st.integers(20, 200),
+    numbers=st.lists(st.integers(0, 500_000), min_size=6, max_size=6),
+    note=st.sampled_from(
+        ["", "the API asked to wait", "the API does not answer as it should (HTTP 503 漢字)"]
+    ),
+    wait_s=st.sampled_from([0.0, 12.0, 4000.0]),
+)
+def test_bar_never_wraps(columns: int, numbers: list[int], note: str, wait_s: float) -> None:
+    """However narrow the terminal and however much there is to say, the bar stays on one line."""
+    succeeded, failed, unknown, retrying, skipped, pending = numbers
+    counted = Counts(pending, 0, retrying, succeeded, failed, unknown, skipped)
+    for line in drawn(columns, (counts(0), "", 0.0), (counted, note, wait_s)):
+        assert len(line.encode("utf-16-le")) // 2 + sum(line.count(wide) for wide in "漢字") <= columns
+
+
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (
+            120,
+            " 63%|████████████▌       | 631/1000, 620 succeeded, 9 failed, 2 unknown, 7 retrying, "
+            "40 s left, waiting 3 s",
+        ),
+        (80, " 63%|██████▎   | 631/1000, 9 failed, 2 unknown, 40 s left, waiting 3 s"),
+    ],
+)
+def test_bar_leaves_out_what_matters_least(columns: int, line: str) -> None:
+    """A narrow terminal still shows what failed, how long it takes, and that it waits."""
+    counted = counts(620, total=1000, failed=9, unknown=2, retrying=7)
+    last = drawn(columns, (counted, "the API asked to wait", 3.0))[-1]
+    assert last.rstrip() == line
+
+
+def cell(*arguments: str) -> list[dict[str, object]]:
+    """What a notebook's cell that calls `batch.run` shows at last, and what the run ended with."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.notebook_cell", *arguments],
+        cwd=Path(__file__).parent.parent,
+        env=clean_environ(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_notebook_has_its_own_bar(tmp_path: Path) -> None:
+    """In a notebook's kernel, `batch.run(...)` in a cell shows a widget with all that a bar says."""
+    bar, ending = cell(str(tmp_path))
+    assert (bar["value"], bar["max"], bar["style"]) == (30, 30, "success")
+    assert bar["text"] == "100% 30/30, 30 succeeded"
+    assert ending == {"reason": "done", "left": 0}
+
+
+def test_interrupting_a_cell_drains_the_run(tmp_path: Path) -> None:
+    """The button that interrupts a kernel is a Ctrl-C: what is in flight ends, and `resume` goes on."""
+    bar, ending = cell(str(tmp_path), "interrupt")
+    assert ending["reason"] == "sigint"
+    assert 0 < int(str(ending["left"])) < 30
+    assert bar["style"] == "danger"
+
+
+def test_program_that_is_no_notebook_is_shown_nothing() -> None:
+    """A script that calls `batch.run` writes what it likes to its terminal; the library adds nothing."""
+    assert isinstance(default_progress(), Silent)
 
 
 @pytest.mark.parametrize("make", [LineProgress, JsonProgress, TqdmProgress])
