@@ -11,10 +11,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-from batch.plans import CellChunk, Int64s, Plan, Reject, SheetPin, Warned
+from batch.in_force import Blocks
+from batch.known import Applied, FleetEntry, Touch
+from batch.plans import CellChunk, Plan, Reject, SheetPin, Warned
 from batch.states import RequestState, RunState, StopReason
 from batch.target import Outcome
 
@@ -24,7 +23,8 @@ class NewRun:
     """What a run is created with, beside its plan.
 
     `target` is the identity that keys carry. `options` is what `resume` needs to go on the same way
-    (rate, limits, base URL), as JSON values; it holds no secret.
+    (rate, limits, base URL), as JSON values; it holds no secret. `parent` is the run whose sheets the
+    plan's rows are of, for a plan that was made of a run: it has no cells of its own.
     """
 
     target: str
@@ -32,6 +32,7 @@ class NewRun:
     options: Mapping[str, object] = field(default_factory=dict)
     account: str = ""
     version: str = ""
+    parent: str | None = None
 
 
 class Shard(NamedTuple):
@@ -180,6 +181,7 @@ class ResultRow(NamedTuple):
     note: str
     duplicate_of: int | None  #: the seq of the request that this one repeats
     due_at: float | None
+    unchanged_since: str | None = None  #: the run that put in force what this request says
 
 
 class AttemptRow(NamedTuple):
@@ -196,18 +198,16 @@ class AttemptRow(NamedTuple):
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What was last applied to every number of a target; arrays are parallel, sorted by key.
+class Chapter(NamedTuple):
+    """One request of a number's history, with what was in force before it."""
 
-    `keys` are `batch.plans.keys_of`. `sha256s[payload_ids[i]]` is the payload's digest. Where `certain` is
-    false, a later attempt may have applied something else.
-    """
-
-    keys: Int64s
-    payload_ids: Int64s
-    certain: npt.NDArray[np.bool_]
-    sha256s: Mapping[int, str]
+    run_id: str
+    result: ResultRow
+    attempts: tuple[AttemptRow, ...]
+    payload_id: int
+    is_touched: bool  #: whether it changed what is in force, or may have
+    before_id: int | None  #: what was in force before; None: nothing is known of it
+    before_doubt: Blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,8 +317,29 @@ class Journal(Protocol):
         """What happened to the run as a whole, oldest first."""
         ...
 
+    # --- the fleet ------------------------------------------------------------------------------
+    def settle(self) -> None:
+        """Let the fleet know what was sent by runs whose process died.
+
+        For whoever has the workspace to himself and is about to decide by what is in force; `begin` does it
+        too. What reads the fleet knows of such runs all the same, but for `touches`.
+        """
+        ...
+
     def applied(self, target: str, account: str = "") -> Applied:
-        """What was last applied to every number of a target."""
+        """What is in force at every number of a target."""
+        ...
+
+    def fleet(self, target: str, account: str = "") -> Iterator[FleetEntry]:
+        """The same, with the requests that did it, by key."""
+        ...
+
+    def touches(self, run_id: str) -> Iterator[Touch]:
+        """What a run did to its numbers, and what became of that, in sheet order."""
+        ...
+
+    def history(self, number: int) -> list[Chapter]:
+        """Every request that there ever was for a number, at any target, in the order of the runs."""
         ...
 
     def close(self) -> None:

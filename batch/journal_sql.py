@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from batch import fleet_sql
 from batch.states import REQUEST_MOVES, RequestState
 
 #: Marks the file as a journal ("SIPB"); `VERSION` is that of the tables below.
 APPLICATION_ID = 0x53495042
-VERSION = 1
+VERSION = 2
 
 #: The states that a claimed request may end in.
 ENDINGS = REQUEST_MOVES[RequestState.IN_FLIGHT]
@@ -66,7 +67,14 @@ CREATE TABLE rejects (
     problems TEXT NOT NULL,
     PRIMARY KEY (run_no, no)
 ) WITHOUT ROWID""",
-    "CREATE TABLE payloads (id INTEGER PRIMARY KEY, sha256 TEXT NOT NULL UNIQUE, body BLOB NOT NULL)",
+    # `blocks` are the names of the body's blocks, sorted, with spaces between them.
+    """
+CREATE TABLE payloads (
+    id INTEGER PRIMARY KEY,
+    sha256 TEXT NOT NULL UNIQUE,
+    body BLOB NOT NULL,
+    blocks TEXT NOT NULL
+)""",
     "CREATE TABLE templates (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
     "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)",
     # No foreign keys here: a million look-ups for what one transaction has just written.
@@ -82,6 +90,7 @@ CREATE TABLE requests (
     row INTEGER NOT NULL,
     note_id INTEGER NOT NULL,
     duplicate_of INTEGER,
+    unchanged_since INTEGER,
     state TEXT NOT NULL CHECK (state IN ({_STATES})),
     attempts INTEGER NOT NULL DEFAULT 0,
     sends INTEGER NOT NULL DEFAULT 0,
@@ -124,19 +133,7 @@ CREATE TABLE events (
     kind TEXT NOT NULL,
     detail TEXT NOT NULL
 )""",
-    # What each run did to each number, folded in when the run stops, in the order of the index.
-    """
-CREATE TABLE applied (
-    scope_id INTEGER NOT NULL REFERENCES scopes,
-    number INTEGER NOT NULL,
-    direction INTEGER NOT NULL,
-    run_no INTEGER NOT NULL,
-    seq INTEGER NOT NULL,
-    payload_id INTEGER NOT NULL,
-    at REAL NOT NULL,
-    certain INTEGER NOT NULL,
-    PRIMARY KEY (scope_id, number, direction, run_no)
-) WITHOUT ROWID""",
+    *fleet_sql.SCHEMA,
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {VERSION}",
 )
@@ -149,7 +146,9 @@ SET_DIGEST = "UPDATE runs SET plan_digest = ? WHERE no = ?"
 INSERT_SHEET = "INSERT INTO sheets (run_no, sheet_id, pin) VALUES (?, ?, ?)"
 INSERT_CELLS = "INSERT INTO cells (run_no, no, sheet_id, row_count, blob) VALUES (?, ?, ?, ?, ?)"
 INSERT_REJECT = "INSERT INTO rejects (run_no, no, sheet_id, row, problems) VALUES (?, ?, ?, ?, ?)"
-INSERT_PAYLOAD = "INSERT OR IGNORE INTO payloads (sha256, body) VALUES (?, ?)"
+INSERT_PAYLOAD = """
+INSERT OR IGNORE INTO payloads (sha256, body, blocks)
+SELECT ?1, ?2, COALESCE(group_concat(key, ' '), '') FROM json_each(CAST(?2 AS TEXT))"""
 SELECT_PAYLOAD_ID = "SELECT id FROM payloads WHERE sha256 = ?"
 INSERT_TEMPLATE = "INSERT OR IGNORE INTO templates (name) VALUES (?)"
 SELECT_TEMPLATE = "SELECT id FROM templates WHERE name = ?"
@@ -157,8 +156,8 @@ INSERT_NOTE = "INSERT OR IGNORE INTO notes (text) VALUES (?)"
 SELECT_NOTE = "SELECT id FROM notes WHERE text = ?"
 INSERT_REQUEST = """
 INSERT INTO requests (run_no, seq, number, direction, payload_id, template_id, sheet_id, row, note_id,
-                      duplicate_of, state)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+                      duplicate_of, unchanged_since, state)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 DERIVE_REQUESTS = """
 INSERT INTO requests (run_no, seq, number, direction, payload_id, template_id, sheet_id, row, note_id, state)
@@ -251,15 +250,18 @@ WHERE e.kind = ? AND me.no = ? ORDER BY e.no DESC LIMIT 1"""
 
 COUNT_STATES = "SELECT state, COUNT(*) FROM requests WHERE run_no = ? GROUP BY state"
 
-SELECT_RESULTS = """
+_RESULTS = """
 SELECT r.seq, r.sheet_id, r.row, r.number, r.direction, t.name, r.state, r.attempts, r.sends, r.http_status,
        r.error_code, r.error, r.first_sent_at, r.last_sent_at, r.duration_s, r.request_id, p.sha256, n.text,
-       r.duplicate_of, r.due_at
+       r.duplicate_of, r.due_at, u.id
 FROM requests r
 JOIN templates t ON t.id = r.template_id
 JOIN payloads p ON p.id = r.payload_id
 JOIN notes n ON n.id = r.note_id
-WHERE r.run_no = ? ORDER BY r.seq"""
+LEFT JOIN runs u ON u.no = r.unchanged_since
+WHERE r.run_no = ?"""
+SELECT_RESULTS = f"{_RESULTS} ORDER BY r.seq"
+SELECT_RESULT = f"{_RESULTS} AND r.seq = ?"
 SELECT_REJECTS = "SELECT sheet_id, row, problems FROM rejects WHERE run_no = ? ORDER BY no"
 SELECT_CELLS = "SELECT sheet_id, row_count, blob FROM cells WHERE run_no = ? ORDER BY no"
 SELECT_EVENTS = "SELECT at, kind, detail FROM events WHERE run_no = ? ORDER BY no"
@@ -270,31 +272,6 @@ UNION ALL
 SELECT seq, sends, last_sent_at, duration_s, verdict, http_status, error_code, error, request_id
 FROM requests WHERE run_no = ? AND state IN ('succeeded', 'failed', 'unknown')
 ORDER BY 1, 2"""
-
-#: What a run did, or may have done, to its numbers.
-TOUCHED = """
-SELECT number, direction, run_no, seq, payload_id, COALESCE(last_sent_at, claimed_at) AS at,
-       state = 'succeeded' AS certain
-FROM requests WHERE run_no = ? AND (state IN ('succeeded', 'unknown', 'in_flight') OR in_doubt)"""
-FOLD = """
-INSERT OR REPLACE INTO applied (scope_id, number, direction, run_no, seq, payload_id, at, certain)
-SELECT (SELECT s.id FROM scopes s JOIN runs r ON r.target = s.target AND r.account = s.account
-        WHERE r.no = ?),
-       number, direction, run_no, seq, payload_id, at, certain
-FROM ({source}) ORDER BY number, direction"""
-_TOUCHED_BY_RUNNING = """
-SELECT q.number, q.direction, q.payload_id, COALESCE(q.last_sent_at, q.claimed_at) AS at,
-       q.state = 'succeeded' AS certain
-FROM requests q JOIN runs r ON r.no = q.run_no
-WHERE r.state = 'running' AND r.target = :target AND r.account = :account
-  AND (q.state IN ('succeeded', 'unknown', 'in_flight') OR q.in_doubt)"""
-SELECT_APPLIED = f"""
-SELECT number * 2 + direction, payload_id, certain FROM (
-    SELECT a.number, a.direction, a.payload_id, a.at, a.certain
-    FROM applied a JOIN scopes s ON s.id = a.scope_id WHERE s.target = :target AND s.account = :account
-    UNION ALL {_TOUCHED_BY_RUNNING}
-) ORDER BY number, direction, at"""
-SELECT_APPLIED_DIGESTS = "SELECT id, sha256 FROM payloads WHERE id IN (SELECT value FROM json_each(:ids))"
 
 
 def not_barred(template_ids: Collection[int]) -> str:

@@ -82,7 +82,9 @@ class Lines:
     def _of_result(self, result: ResultRow) -> Line:
         # Taken apart at once: this is done for every request, and looking fields up by name takes longer.
         (seq, sheet_id, row, number, direction, template, state, attempts, _, http_status) = result[:10]
-        (error_code, error, first_at, last_at, duration_s, request_id, sha256, note, _, _) = result[10:]
+        (error_code, error, first_at, last_at, duration_s, request_id, sha256, note, _, _, since) = result[
+            10:
+        ]
         if self._rows.seek(sheet_id, row):
             self.rows[sheet_id] += 1
         shape = self._union.shapes[sheet_id]
@@ -108,7 +110,11 @@ class Lines:
             "" if http_status is None else str(http_status),
             "" if is_well or not error_code else _text(error_code),
             "" if is_well or not error else _text(error),
-            "nothing" if is_well else next_action(state, http_status, error_code),
+            f"nothing: unchanged since {since}"
+            if since is not None
+            else "nothing"
+            if is_well
+            else next_action(state, http_status, error_code),
             first,
             last,
             "" if duration_s is None else str(round(duration_s * 1000)),
@@ -148,7 +154,8 @@ class Lines:
     def _skipped(self, result: ResultRow, note: str) -> str:
         """Why a request was skipped, before what was mended in its row."""
         if result.duplicate_of is None:
-            return note or "unchanged: this is what was last applied"
+            why = f"unchanged: in force since run {result.unchanged_since}"
+            return f"{why}; {note}" if note else why
         at = bisect_left(self._seqs, result.duplicate_of)
         why = "duplicate of an earlier row"
         if at < len(self._seqs) and self._seqs[at] == result.duplicate_of:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,8 +14,8 @@ from batch.errors import JournalError
 from batch.journal import (
     EVERYTHING,
     FOUND_RATE,
-    Applied,
     AttemptRow,
+    Chapter,
     Claim,
     Counts,
     Ended,
@@ -26,6 +26,8 @@ from batch.journal import (
     RunRecord,
     Shard,
 )
+from batch.known import Applied, FleetEntry, Touch
+from batch.memory_fleet import Change, Held, MemoryFleet, applied
 from batch.plans import CellChunk, Payload, Plan, Reject, plan_digest
 from batch.states import REQUEST_MOVES, RUN_MOVES, RequestState, RunState, StopReason
 from batch.target import Outcome, Verdict
@@ -45,6 +47,7 @@ class _Request:
     note: str
     duplicate_of: int | None
     state: RequestState
+    unchanged_since: str | None = None
     attempts: int = 0
     sends: int = 0
     in_doubt: bool = False
@@ -56,6 +59,20 @@ class _Request:
     duration_s: float | None = None
     outcome: Outcome | None = None
     log: list[AttemptRow] = field(default_factory=list)
+
+    @property
+    def key(self) -> int:
+        """As `batch.plans.keys_of` has it."""
+        return self.number * 2 + self.direction
+
+    @property
+    def is_touched(self) -> bool:
+        """Whether it changed what is in force, or may have."""
+        return self.in_doubt or self.state in (
+            RequestState.SUCCEEDED,
+            RequestState.UNKNOWN,
+            RequestState.IN_FLIGHT,
+        )
 
     def move(self, state: RequestState) -> None:
         if state not in REQUEST_MOVES[self.state]:
@@ -101,11 +118,13 @@ class MemoryJournal:
         self._payloads: list[Payload] = []
         self._templates: list[str] = []
         self._found_rates: dict[tuple[str, str], float] = {}
+        self._fleets: defaultdict[tuple[str, str], MemoryFleet] = defaultdict(MemoryFleet)
 
     def create_run(self, plan: Plan, new: NewRun) -> str:
         """Pin a plan as a new run, and return the run's id."""
         payload_ids = [_intern(self._payloads, payload) for payload in plan.payloads]
         template_ids = [_intern(self._templates, template) for template in plan.templates]
+        is_skipped = plan.is_skipped
         requests = [
             _Request(
                 seq=seq,
@@ -117,15 +136,17 @@ class MemoryJournal:
                 row=int(plan.rows[seq]),
                 note=plan.notes[plan.note_ids[seq]],
                 duplicate_of=None if plan.duplicate_of[seq] < 0 else int(plan.duplicate_of[seq]),
-                state=RequestState.PENDING if plan.duplicate_of[seq] < 0 else RequestState.SKIPPED,
+                state=RequestState.SKIPPED if is_skipped[seq] else RequestState.PENDING,
+                unchanged_since=_earlier(plan, seq),
             )
             for seq in range(plan.request_count)
         ]
-        record = self._new_record(new, plan.digest, None)
+        record = self._new_record(new, plan.digest, new.parent)
         record = replace(
             record, sheets=plan.sheets, template_digests=dict(plan.template_digests), warnings=plan.warnings
         )
-        self._runs[record.id] = _Run(record, requests, plan.rejects, plan.cells)
+        cells = plan.cells if new.parent is None else self._run(new.parent).cells
+        self._runs[record.id] = _Run(record, requests, plan.rejects, cells)
         return record.id
 
     def derive_run(self, parent: str, pick: Pick, new: NewRun) -> str:
@@ -210,6 +231,8 @@ class MemoryJournal:
         """Set a run going, and take back what a dead process had claimed."""
         run = self._run(run_id)
         started_at = run.record.started_at
+        if RunState.RUNNING in RUN_MOVES[run.record.state]:
+            self.settle()
         self._move_run(
             run,
             RunState.RUNNING,
@@ -309,8 +332,10 @@ class MemoryJournal:
         return min((r.due_at for r in retrying if r.due_at is not None), default=None)
 
     def end(self, run_id: str, reason: StopReason, at: float) -> None:
-        """Record why the run is no longer going."""
-        self._move_run(self._run(run_id), reason.run_state, reason=reason, ended_at=at)
+        """Record why the run is no longer going; what it applied is known to the fleet from here on."""
+        run = self._run(run_id)
+        self._move_run(run, reason.run_state, reason=reason, ended_at=at)
+        self._fleets[_scope(run)].fold(self._changes(run))
 
     def found_rate(self, run_id: str) -> float | None:
         """What the newest search for a rate settled at, in sends a second, at the target of this run."""
@@ -351,6 +376,7 @@ class MemoryJournal:
                 r.note,
                 r.duplicate_of,
                 r.due_at,
+                r.unchanged_since,
             )
 
     def rejects(self, run_id: str) -> Iterator[Reject]:
@@ -369,26 +395,129 @@ class MemoryJournal:
         """What happened to the run as a whole, oldest first."""
         return list(self._run(run_id).events)
 
+    def settle(self) -> None:
+        """Let the fleet know what was sent by runs whose process died."""
+        for run in self._runs.values():
+            if run.record.state is RunState.RUNNING:
+                self._fleets[_scope(run)].fold(self._changes(run))
+
     def applied(self, target: str, account: str = "") -> Applied:
-        """What was last applied to every number of a target."""
-        touched = [
-            (r.number * 2 + r.direction, at, r.payload_id, r.state is RequestState.SUCCEEDED)
+        """What is in force at every number of a target."""
+        held = self._held((target, account))
+        payloads = [one.in_force.payload for one in held.values()]
+        return applied(held, {p.sha256: _intern(self._payloads, p) for p in payloads})
+
+    def fleet(self, target: str, account: str = "") -> Iterator[FleetEntry]:
+        """The same, with the requests that did it, by key."""
+        for key, (in_force, change) in sorted(self._held((target, account)).items()):
+            run = self._run(change.run_id)
+            request = run.requests[change.seq]
+            yield FleetEntry(
+                key >> 1,
+                key & 1,
+                self._templates[request.template_id],
+                _intern(self._payloads, in_force.payload),
+                in_force.doubt,
+                change.at,
+                change.run_id,
+                run.record.sheets[request.sheet_id].name,
+                request.row,
+            )
+
+    def touches(self, run_id: str) -> Iterator[Touch]:
+        """What a run did to its numbers, and what became of that, in sheet order."""
+        run = self._run(run_id)
+        fleet = self._fleets[_scope(run)]
+        for request in run.requests:
+            deed = fleet.deeds.get((request.key, run_id))
+            if deed is None or deed.change.seq != request.seq:
+                continue
+            before, now = deed.before, fleet.held[request.key]
+            yield Touch(
+                request.seq,
+                request.number,
+                request.direction,
+                request.sheet_id,
+                request.row,
+                self._templates[request.template_id],
+                request.payload_id,
+                None if before is None else _intern(self._payloads, before.in_force.payload),
+                before.in_force.doubt if before else (),
+                self._template_of(before.change) if before else "",
+                before.change.run_id if before else "",
+                _intern(self._payloads, now.in_force.payload),
+                now.change.run_id,
+            )
+
+    def history(self, number: int) -> list[Chapter]:
+        """Every request that there ever was for a number, at any target, in the order of the runs."""
+        return [
+            self._chapter(run, request, row)
             for run in self._runs.values()
-            if (run.record.target, run.record.account) == (target, account)
-            for r in run.requests
-            if r.state in (RequestState.SUCCEEDED, RequestState.UNKNOWN, RequestState.IN_FLIGHT) or r.in_doubt
-            if (at := r.last_sent_at if r.last_sent_at is not None else r.claimed_at) is not None
+            for request, row in zip(run.requests, self.results(run.record.id), strict=True)
+            if request.number == number
         ]
-        last = {key: (payload_id, certain) for key, _, payload_id, certain in sorted(touched)}
-        return Applied(
-            np.array(list(last), dtype=np.int64),
-            np.array([payload_id for payload_id, _ in last.values()], dtype=np.int64),
-            np.array([certain for _, certain in last.values()], dtype=np.bool_),
-            {payload_id: self._payloads[payload_id].sha256 for payload_id, _ in last.values()},
+
+    def _chapter(self, run: _Run, request: _Request, row: ResultRow) -> Chapter:
+        fleet = self._fleets[_scope(run)].copy()
+        fleet.fold(self._changes(run))
+        deed = fleet.deeds.get((request.key, run.record.id)) if request.is_touched else None
+        before = deed.before.in_force if deed is not None and deed.before is not None else None
+        return Chapter(
+            run.record.id,
+            row,
+            tuple(request.log),
+            request.payload_id,
+            request.is_touched,
+            None if before is None else _intern(self._payloads, before.payload),
+            before.doubt if before else (),
         )
+
+    def _template_of(self, change: Change) -> str:
+        return self._templates[self._run(change.run_id).requests[change.seq].template_id]
+
+    def _held(self, scope: tuple[str, str]) -> dict[int, Held]:
+        """What is in force, with what runs that are going did since they were folded in."""
+        fleet = self._fleets[scope].copy()
+        going = (
+            run
+            for run in self._runs.values()
+            if _scope(run) == scope and run.record.state is RunState.RUNNING
+        )
+        changes = [change for run in going for change in self._changes(run)]
+        fleet.fold(sorted(changes, key=lambda change: change.at))
+        return fleet.held
+
+    def _changes(self, run: _Run) -> list[Change]:
+        """What a run did to its numbers, or may have."""
+        return [
+            Change(
+                request.key,
+                run.record.id,
+                request.seq,
+                self._payloads[request.payload_id],
+                request.sends + is_in_flight,
+                at,
+                request.state is RequestState.SUCCEEDED,
+            )
+            for request in run.requests
+            if request.is_touched
+            for is_in_flight in [request.state is RequestState.IN_FLIGHT]
+            for at in [request.claimed_at if is_in_flight else request.last_sent_at]
+            if at is not None
+        ]
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def _scope(run: _Run) -> tuple[str, str]:
+    return run.record.target, run.record.account
+
+
+def _earlier(plan: Plan, seq: int) -> str | None:
+    at = -1 if plan.unchanged_since is None else int(plan.unchanged_since[seq])
+    return None if at < 0 else plan.earlier_runs[at]
 
 
 def _intern(known: list[_T], value: _T) -> int:

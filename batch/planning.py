@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from batch.chunks import Sheet
 from batch.clashes import Conflict, Meetings
 from batch.errors import SheetError
 from batch.fillings import Templates
-from batch.journal import Applied
 from batch.kept_columns import KeptColumns
 from batch.plans import (
     DIRECTIONS,
@@ -109,7 +107,7 @@ class _Draft:
                     "raise it with --request-limit, or split the sheet"
                 )
             if self._options.keep_cells:
-                self._cells.append(kept.pack(sheet_id, chunk))
+                self._cells.append(kept.pack(sheet_id, chunk, given=self._given(sheet)))
         self._number_headers.append(sheet.header[sheet.columns.number])
         self._note_unused(sheet, sheet_id)
         self._pins.append(kept.pin(sheet, row_count))
@@ -164,6 +162,7 @@ class _Draft:
             digest=digest,
             template_digests=dict(self._templates.digests()),
             cells=tuple(self._cells),
+            environment=self._templates.environment(),
         )
 
     def _conflict(self, rows: Rows, conflict: Conflict) -> Reject:
@@ -184,6 +183,12 @@ class _Draft:
         )
         problem = Problem(self._number_headers[sheet_id], message, "number.conflict")
         return Reject(sheet_id, int(rows.rows[conflict.owner]), (problem,))
+
+    def _given(self, sheet: Sheet) -> frozenset[int]:
+        """The columns of a sheet whose cells go into payloads."""
+        columns = sheet.columns
+        used = (at for name, at in columns.variables.items() if name in self._reader.used_variables)
+        return frozenset({*columns.overrides, *used})
 
     def _note_unused(self, sheet: Sheet, sheet_id: int) -> None:
         for name, column in sheet.columns.variables.items():
@@ -254,21 +259,6 @@ def first_requests(plan: Plan) -> list[int]:
     sent = np.flatnonzero(plan.duplicate_of < 0)
     _, first = np.unique(groups[sent], return_index=True)
     return [int(at) for at in sent[first]]
-
-
-def unchanged(plan: Plan, applied: Applied) -> npt.NDArray[np.bool_]:
-    """For each request whether the same payload is what was last applied to its key, for certain."""
-    found = np.zeros(plan.request_count, dtype=np.bool_)
-    if not len(applied.keys) or not plan.request_count:
-        return found
-    keys = keys_of(plan.numbers, plan.directions)
-    at = np.minimum(np.searchsorted(applied.keys, keys), len(applied.keys) - 1)
-    known = {payload.sha256: place for place, payload in enumerate(plan.payloads)}
-    ids, which = np.unique(applied.payload_ids, return_inverse=True)
-    same_as = np.array([known.get(applied.sha256s.get(int(i), ""), -1) for i in ids], dtype=np.int64)[which]
-    np.logical_and(applied.keys[at] == keys, applied.certain[at], out=found)
-    found &= same_as[at] == plan.payload_ids
-    return found
 
 
 def expected_duration_s(count: int, rates: Sequence[tuple[float, float]]) -> float:

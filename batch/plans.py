@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +21,7 @@ DIRECTIONS = ("inbound", "outbound")
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
 UInt8s = npt.NDArray[np.uint8]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Warned:
 class Payload:
     """A filled, validated body without the number and the direction: canonical JSON and its digest."""
 
-    body: bytes
+    body: bytes = field(repr=False)  # it may hold secrets
     sha256: str
 
     @classmethod
@@ -120,7 +121,9 @@ class Plan:
     `numbers` hold the E.164 digits as an integer (+14155550100 is 14155550100). `duplicate_of` is the
     index of the request that this one repeats (it is skipped), or -1. `note_ids` index `notes`, whose
     first element is empty; a note says what was mended, with `{was}` where the sheet's cell belongs and
-    `{number}` where the number does.
+    `{number}` where the number does. `unchanged_since` indexes `earlier_runs` by the run that put in force
+    what this request says (it is skipped), or is -1; None says that nobody has looked, and all are sent.
+    `environment` holds the values that templates took from the environment, by name: secrets.
     """
 
     sheets: tuple[SheetPin, ...]
@@ -140,6 +143,9 @@ class Plan:
     digest: str
     template_digests: dict[str, str] = field(default_factory=dict)
     cells: tuple[CellChunk, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    unchanged_since: Int32s | None = None
+    earlier_runs: tuple[str, ...] = ()
 
     @property
     def request_count(self) -> int:
@@ -147,9 +153,21 @@ class Plan:
         return len(self.numbers)
 
     @property
+    def is_unchanged(self) -> Bools:
+        """For each request whether what it says is in force already."""
+        if self.unchanged_since is None:
+            return np.zeros(self.request_count, dtype=np.bool_)
+        return self.unchanged_since >= 0
+
+    @property
+    def is_skipped(self) -> Bools:
+        """For each request whether it is not sent: it repeats an earlier row, or is unchanged."""
+        return (self.duplicate_of >= 0) | self.is_unchanged
+
+    @property
     def skipped_count(self) -> int:
-        """Requests that repeat an earlier row and are not sent."""
-        return int(np.count_nonzero(self.duplicate_of >= 0))
+        """Requests that are not sent."""
+        return int(np.count_nonzero(self.is_skipped))
 
     @property
     def to_send_count(self) -> int:

@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
+from batch import fleet_sql
 from batch import journal_sql as sql
 from batch.errors import JournalError
 from batch.journal import Claim, Ended, Event, NewRun, Pick, Shard, merged
 from batch.plans import Payload, Plan, Problem, SheetPin, Warned, plan_digest
+from batch.sqlite_fleet import Merging, fold
 from batch.sqlite_reader import SqliteReader
 from batch.states import RUN_MOVES, RequestState, RunState, StopReason
 from batch.target import Verdict
@@ -35,6 +37,7 @@ class SqliteJournal(SqliteReader):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._cursors: _Cursors = {}
+        self._merging = Merging(self._fleet.payload, self._take)
 
     def _open(self) -> sqlite3.Connection:
         self._is_new = not self._path.exists() or self._path.stat().st_size == 0
@@ -70,7 +73,7 @@ class SqliteJournal(SqliteReader):
     def create_run(self, plan: Plan, new: NewRun) -> str:
         """Pin a plan as a new run, all or nothing, and return the run's id."""
         with self._transaction():
-            no, run_id = self._insert_run(new, plan.digest, plan.template_digests, plan.warnings, None)
+            no, run_id = self._insert_run(new, plan.digest, plan.template_digests, plan.warnings, new.parent)
             self._insert_sheets(no, plan.sheets)
             self._db.executemany(
                 sql.INSERT_CELLS,
@@ -87,7 +90,8 @@ class SqliteJournal(SqliteReader):
             template_ids = self._intern(sql.INSERT_TEMPLATE, sql.SELECT_TEMPLATE, plan.templates)
             note_ids = self._intern(sql.INSERT_NOTE, sql.SELECT_NOTE, plan.notes)
             self._db.executemany(
-                sql.INSERT_REQUEST, _request_rows(plan, no, payload_ids, template_ids, note_ids)
+                sql.INSERT_REQUEST,
+                _request_rows(plan, no, payload_ids, template_ids, note_ids, self._earlier(plan)),
             )
         return run_id
 
@@ -152,6 +156,17 @@ class SqliteJournal(SqliteReader):
         self._db.executemany(sql.INSERT_PAYLOAD, ((p.sha256, p.body) for p in payloads))
         return [self._db.execute(sql.SELECT_PAYLOAD_ID, (p.sha256,)).fetchone()[0] for p in payloads]
 
+    def _take(self, payload: Payload) -> int:
+        (payload_id,) = self._intern_payloads([payload])
+        return payload_id
+
+    def _earlier(self, plan: Plan) -> Sequence[int | None]:
+        """The number of the run since which each request is unchanged, or None."""
+        if plan.unchanged_since is None:
+            return [None] * plan.request_count
+        numbers = [None, *map(self._no, plan.earlier_runs)]
+        return [numbers[at + 1] for at in plan.unchanged_since.tolist()]
+
     def _digest_of(self, no: int) -> str:
         found = self._db.execute(sql.SELECT_KEYS_AND_PAYLOADS, (no,)).fetchall()
         columns = np.array(found, dtype=np.int64).reshape(-1, 3)
@@ -171,6 +186,7 @@ class SqliteJournal(SqliteReader):
         if RunState.RUNNING not in RUN_MOVES[state]:
             raise JournalError(f"run {run_id} is {state}: there is nothing to go on with")
         with self._transaction():
+            self._fold_runs_going()
             self._db.execute(sql.NOTE_LOST, (no,))
             lost = self._db.execute(sql.TAKE_BACK, (no,)).rowcount
             self._db.execute(sql.BEGIN_RUN, (RunState.RUNNING.value, at, no))
@@ -289,8 +305,17 @@ class SqliteJournal(SqliteReader):
         if reason.run_state not in RUN_MOVES[state]:
             raise JournalError(f"run {run_id} is {state} and cannot become {reason.run_state}")
         with self._transaction():
-            self._db.execute(sql.FOLD.format(source=sql.TOUCHED), (no, no))
+            fold(self._db, no, self._merging)
             self._db.execute(sql.END_RUN, (reason.run_state.value, reason.value, at, no))
+
+    def settle(self) -> None:
+        """Let the fleet know what was sent by runs whose process died."""
+        with self._transaction():
+            self._fold_runs_going()
+
+    def _fold_runs_going(self) -> None:
+        for (no,) in self._db.execute(fleet_sql.RUNS_GOING).fetchall():
+            fold(self._db, no, self._merging)
 
 
 class _Cursor(NamedTuple):
@@ -357,14 +382,21 @@ def _alike(ended: Sequence[Ended], no: int) -> dict[_Shared, list[tuple[object, 
 
 
 def _request_rows(
-    plan: Plan, no: int, payload_ids: list[int], template_ids: list[int], note_ids: list[int]
+    plan: Plan,
+    no: int,
+    payload_ids: list[int],
+    template_ids: list[int],
+    note_ids: list[int],
+    earlier: Sequence[int | None],
 ) -> Iterator[tuple[object, ...]]:
     payloads, templates, notes = (
         np.array(ids, dtype=np.int64) for ids in (payload_ids, template_ids, note_ids)
     )
+    is_skipped = plan.is_skipped
     for start in range(0, plan.request_count, _PIN_CHUNK):
         part = slice(start, start + _PIN_CHUNK)
         duplicates = plan.duplicate_of[part]
+        skipped = is_skipped[part]
         yield from zip(
             [no] * len(duplicates),
             range(start, start + len(duplicates)),
@@ -376,7 +408,8 @@ def _request_rows(
             plan.rows[part].tolist(),
             notes[plan.note_ids[part]].tolist(),
             [None if d < 0 else d for d in duplicates.tolist()],
-            ["pending" if d < 0 else "skipped" for d in duplicates.tolist()],
+            earlier[part],
+            ["skipped" if is_one else "pending" for is_one in skipped.tolist()],
             strict=True,
         )
 

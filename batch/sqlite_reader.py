@@ -10,16 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 
+from batch import fleet_sql
 from batch import journal_sql as sql
 from batch.errors import JournalError
 from batch.journal import (
     EVERYTHING,
     FOUND_RATE,
-    Applied,
     AttemptRow,
+    Chapter,
     Counts,
     Event,
     ResultRow,
@@ -27,7 +27,9 @@ from batch.journal import (
     Shard,
     merged,
 )
+from batch.known import Applied, FleetEntry, Touch
 from batch.plans import CellChunk, Problem, Reject, SheetPin, Warned
+from batch.sqlite_fleet import Before, SqliteFleet, touch_of
 from batch.states import RequestState, RunState, StopReason
 
 #: With less than this free, a log and its index do not fit.
@@ -53,6 +55,7 @@ class SqliteReader:
             with self._translated():
                 self._prepare()
                 self._check_version()
+            self._fleet = SqliteFleet(self._db)
         except BaseException:
             self._db.close()
             raise
@@ -182,8 +185,7 @@ class SqliteReader:
     def payload(self, payload_id: int) -> bytes:
         """The body of a payload."""
         with self._translated():
-            (body,) = self._db.execute("SELECT body FROM payloads WHERE id = ?", (payload_id,)).fetchone()
-        return bytes(body)
+            return self._fleet.payload(payload_id).body
 
     def counts(self, run_id: str) -> Counts:
         """How many requests are in each state."""
@@ -196,7 +198,7 @@ class SqliteReader:
     def results(self, run_id: str) -> Iterator[ResultRow]:
         """Every request, in sheet order, streamed."""
         for row in self._stream(sql.SELECT_RESULTS, (self._no(run_id),)):
-            yield ResultRow._make((*row[:6], RequestState(row[6]), *row[7:]))
+            yield _result(row)
 
     def rejects(self, run_id: str) -> Iterator[Reject]:
         """Every rejected row, in sheet order."""
@@ -223,20 +225,30 @@ class SqliteReader:
         return [Event(at, kind, orjson.loads(detail)) for at, kind, detail in found]
 
     def applied(self, target: str, account: str = "") -> Applied:
-        """What was last applied to every number of a target."""
+        """What is in force at every number of a target."""
         with self._translated():
-            found = np.array(
-                self._db.execute(sql.SELECT_APPLIED, {"target": target, "account": account}).fetchall(),
-                dtype=np.int64,
-            ).reshape(-1, 3)
-            known, payload_ids, certain = found[:, 0], found[:, 1], found[:, 2] == 1
-            is_last = np.append(known[1:] != known[:-1], True) if len(known) else np.zeros(0, bool)
-            sha256s = dict(
-                self._db.execute(
-                    sql.SELECT_APPLIED_DIGESTS, {"ids": orjson.dumps(np.unique(payload_ids).tolist())}
-                )
-            )
-        return Applied(known[is_last], payload_ids[is_last], certain[is_last], sha256s)
+            return self._fleet.applied(target, account)
+
+    def fleet(self, target: str, account: str = "") -> Iterator[FleetEntry]:
+        """The same, with the requests that did it, by key."""
+        with self._translated():
+            yield from self._fleet.entries(target, account)
+
+    def touches(self, run_id: str) -> Iterator[Touch]:
+        """What a run did to its numbers, and what became of that, in sheet order."""
+        runs = {self._no(run.id): run.id for run in self.runs()}
+        for row in self._stream(fleet_sql.SELECT_TOUCHES, (self._no(run_id),)):
+            yield touch_of(row, runs)
+
+    def history(self, number: int) -> list[Chapter]:
+        """Every request that there ever was for a number, at any target, in the order of the runs."""
+        with self._translated():
+            return [self._chapter(*row) for row in self._fleet.story(number)]
+
+    def _chapter(self, no: int, run_id: str, seq: int, payload_id: int, before: Before) -> Chapter:
+        (row,) = self._db.execute(sql.SELECT_RESULT, (no, seq)).fetchall()
+        attempts = self._db.execute(fleet_sql.SELECT_ATTEMPTS_OF, {"no": no, "seq": seq}).fetchall()
+        return Chapter(run_id, _result(row), tuple(map(AttemptRow._make, attempts)), payload_id, *before)
 
     def close(self) -> None:
         """Let go of the file; nothing is pending, since every method commits."""
@@ -248,6 +260,10 @@ class SqliteReader:
             cursor = self._db.execute(statement, values)
             while rows := cursor.fetchmany(_READ_CHUNK):
                 yield from rows
+
+
+def _result(row: Sequence[Any]) -> ResultRow:
+    return ResultRow._make((*row[:6], RequestState(row[6]), *row[7:]))
 
 
 def _sheet_pin(fields: dict[str, Any]) -> SheetPin:

@@ -20,11 +20,13 @@ def small_plan(
     duplicates: Mapping[int, int] | None = None,
     rejects: int = 0,
     blocks: int = 0,
+    block: str = "alert_config",
 ) -> Plan:
     """A plan of `count` requests, one a row, whose templates and payloads take turns.
 
     `duplicates` maps a request to the one that it repeats. `rejects` rows stand after the others. `blocks`
-    shifts what the payloads say, so that two plans of the same numbers differ in what they apply.
+    shifts what the payloads say, so that two plans of the same numbers differ in what they apply; `block`
+    names the one that they carry, with `+` between several.
     """
     duplicates = dict(duplicates or {})
     payloads = templates if payloads is None else payloads
@@ -34,7 +36,7 @@ def small_plan(
     numbers = FIRST_NUMBER + source // 2
     directions = (source % 2).astype(np.uint8)
     payload_ids = (source % payloads).astype(np.int32)
-    bodies = tuple(_payload(blocks + i) for i in range(payloads))
+    bodies = tuple(_payload(blocks + i, block) for i in range(payloads))
     is_sent = repeated < 0
     return Plan(
         sheets=(SheetPin("numbers.csv", "sheets/numbers.csv", "5" * 64, HEADER, 0, 1, 2, count + rejects),),
@@ -60,8 +62,9 @@ def small_plan(
     )
 
 
-def _payload(number: int) -> Payload:
-    return Payload.of({"alert_config": {"enabled": True, "thresholds": {"unreachable_minutes": number}}})
+def _payload(number: int, block: str) -> Payload:
+    content = {"enabled": True, "thresholds": {"unreachable_minutes": number}}
+    return Payload.of(dict.fromkeys(block.split("+"), content))
 
 
 def _cells(count: int) -> CellChunk:

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from batch.bland.payloads import SCHEMA
 from batch.chunks import SheetOptions
 from batch.errors import SheetError, TemplateError
-from batch.journal import Applied
 from batch.payload_store import PayloadStore
 from batch.planning import (
     PlanOptions,
@@ -26,7 +25,6 @@ from batch.planning import (
     expected_duration_s,
     first_requests,
     make_plan,
-    unchanged,
 )
 from batch.plans import DIRECTIONS, Plan, keys_of
 from batch.sheets import open_sheets
@@ -499,28 +497,6 @@ def test_counts_and_first_requests(folder: Path) -> None:
         Tallied("backup", "inbound", 2, 0, 2),
     ]
     assert first_requests(plan) == [0, 1, 2]
-
-
-def test_unchanged(folder: Path) -> None:
-    """Unchanged is what the same payload was applied to last, for certain; all else is to be sent."""
-    plan = plan_rows(
-        folder, "number,template", *(f"+1415555010{at},voice" for at in range(4)), "+14155550104,voice+wide"
-    )
-    keys = keys_of(plan.numbers, plan.directions)
-    applied = Applied(
-        keys=np.sort(np.append(keys[[0, 1, 3, 4]], 5)),
-        payload_ids=np.array([9, 7, 7, 8, 7], dtype=np.int64),
-        certain=np.array([True, True, False, True, True]),
-        sha256s={7: plan.payloads[0].sha256, 8: "0" * 64, 9: plan.payloads[1].sha256},
-    )
-    assert unchanged(plan, applied).tolist() == [True, False, False, False, False]
-
-
-def test_nothing_applied(folder: Path) -> None:
-    """Where nothing was ever applied, nothing is unchanged."""
-    plan = plan_rows(folder, "number,template", "+14155550100,voice")
-    none = np.empty(0, dtype=np.int64)
-    assert not unchanged(plan, Applied(none, none, none.astype(np.bool_), {})).any()
 
 
 @pytest.mark.parametrize(

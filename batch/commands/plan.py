@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,11 +131,7 @@ def _unchanged_count(plan: Plan, workspace: Workspace, target: str) -> int | Non
     """How many of the requests to be sent are applied as they are; None without a journal."""
     if not workspace.journal_path.exists():
         return None
-    from batch.planning import unchanged
+    from batch.fleet import Difference, compare
 
-    journal = workspace.reader()
-    try:
-        applied = journal.applied(target)
-    finally:
-        journal.close()
-    return int((unchanged(plan, applied) & (plan.duplicate_of < 0)).sum())
+    with closing(workspace.reader()) as journal:
+        return compare(plan, journal.applied(target), journal.payload).count(Difference.UNCHANGED)

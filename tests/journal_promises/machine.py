@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from batch.errors import JournalError
-from batch.journal import EVERYTHING, FOUND_RATE, Applied, Claim, Ended, Event, Journal, Pick, Shard
+from batch.journal import EVERYTHING, FOUND_RATE, Claim, Ended, Event, Journal, Pick, Shard
+from batch.known import Applied
 from batch.states import RequestState, StopReason
 from batch.target import Outcome, Verdict
 from tests.journal_promises.play import START, new_run
-from tests.small_plans import small_plan
+from tests.small_plans import FIRST_NUMBER, small_plan
 
 _T = TypeVar("_T")
 
@@ -71,6 +72,7 @@ class JournalMachine(RuleBasedStateMachine):
         duplicates=st.dictionaries(st.integers(4, 7), st.integers(0, 3), max_size=2),
         rejects=st.integers(0, 2),
         blocks=st.sampled_from([0, 1, 10]),
+        block=st.sampled_from(["alert_config", "codec_config", "alert_config+codec_config"]),
         account=st.sampled_from(["", "acme"]),
     )
     def create(self, account: str, **what: Any) -> None:
@@ -167,6 +169,11 @@ class JournalMachine(RuleBasedStateMachine):
             events=[Event(self._now, kind, {"rate_per_s": rate_per_s})],
         )
 
+    @rule()
+    def settle(self) -> None:
+        """Take in what runs did whose process died; one that goes on is none the worse for it."""
+        self._both(lambda j: j.settle())
+
     # --- the comparison -------------------------------------------------------------------------
 
     @invariant()
@@ -175,6 +182,9 @@ class JournalMachine(RuleBasedStateMachine):
         self._both(lambda j: j.runs())
         for account in ("", "acme"):
             self._both(lambda j, account=account: _plain(j.applied("https://api.test", account)))
+            self._both(lambda j, account=account: _entries(j, account))
+        for number in range(FIRST_NUMBER, FIRST_NUMBER + 2):
+            self._both(lambda j, number=number: _history(j, number))
         for run_id in self._runs:
             self._both(lambda j, run_id=run_id: _story(j, run_id))
 
@@ -257,11 +267,46 @@ class JournalMachine(RuleBasedStateMachine):
 
 def _plain(applied: Applied) -> list[tuple[Any, ...]]:
     return [
-        (key, applied.sha256s[payload_id], certain)
-        for key, payload_id, certain in zip(
-            applied.keys.tolist(), applied.payload_ids.tolist(), applied.certain.tolist(), strict=True
+        (key, applied.sha256s[payload_id], applied.doubts[doubt_id], applied.runs[run_id])
+        for key, payload_id, doubt_id, run_id in zip(
+            applied.keys.tolist(),
+            applied.payload_ids.tolist(),
+            applied.doubt_ids.tolist(),
+            applied.run_ids.tolist(),
+            strict=True,
         )
     ]
+
+
+def _entries(journal: Journal, account: str) -> list[tuple[Any, ...]]:
+    return [
+        (entry._replace(payload_id=0), journal.payload(entry.payload_id))
+        for entry in journal.fleet("https://api.test", account)
+    ]
+
+
+def _history(journal: Journal, number: int) -> list[tuple[Any, ...]]:
+    return [
+        (
+            chapter._replace(payload_id=0, before_id=None),
+            *_bodies(journal, chapter.payload_id, chapter.before_id),
+        )
+        for chapter in journal.history(number)
+    ]
+
+
+def _touches(journal: Journal, run_id: str) -> list[tuple[Any, ...]]:
+    return [
+        (
+            touch._replace(payload_id=0, before_id=None, now_id=0),
+            *_bodies(journal, touch.payload_id, touch.before_id, touch.now_id),
+        )
+        for touch in journal.touches(run_id)
+    ]
+
+
+def _bodies(journal: Journal, *payload_ids: int | None) -> list[bytes]:
+    return [b"" if payload_id is None else journal.payload(payload_id) for payload_id in payload_ids]
 
 
 def _story(journal: Journal, run_id: str) -> tuple[Any, ...]:
@@ -277,4 +322,5 @@ def _story(journal: Journal, run_id: str) -> tuple[Any, ...]:
         journal.next_due(run_id, shards=(Shard(0, 2), Shard(4, 5))),
         journal.shards(run_id, 3),
         journal.found_rate(run_id),
+        _touches(journal, run_id),
     )

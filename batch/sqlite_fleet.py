@@ -1,0 +1,221 @@
+"""The fleet in SQLite: writing down what runs did to numbers, and reading what is in force at them."""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from batch import fleet_sql as sql
+from batch.in_force import Blocks, InForce, in_force_after
+from batch.known import Applied, FleetEntry, Touch
+from batch.plans import Payload
+
+
+class _Held(NamedTuple):
+    """One line of the table `fleet`, by its key."""
+
+    key: int
+    payload_id: int
+    doubt: str
+    run_no: int
+    seq: int
+    at: float
+
+
+class Before(NamedTuple):
+    """Whether a request changed what is in force, or may have, and what was in force before it."""
+
+    is_touched: bool
+    before_id: int | None
+    before_doubt: Blocks
+
+
+UNTOUCHED = Before(is_touched=False, before_id=None, before_doubt=())
+
+
+class Merging:
+    """What is in force after each kind of change, worked out once for each.
+
+    `take` gives a payload its id; `payload` is the reverse.
+    """
+
+    def __init__(self, payload: Callable[[int], Payload], take: Callable[[Payload], int]) -> None:
+        self._payload = payload
+        self._take = take
+        self._known: dict[tuple[int | None, str, int, bool], tuple[int, str]] = {}
+
+    def after(
+        self, before_id: int | None, before_doubt: str, sent_id: int, *, is_certain: bool
+    ) -> tuple[int, str]:
+        """The id of what is in force then, and what of it is in doubt, as the tables have it."""
+        change = (before_id, before_doubt, sent_id, is_certain)
+        if change not in self._known:
+            before = None if before_id is None else InForce(self._payload(before_id), to_blocks(before_doubt))
+            after = in_force_after(before, self._payload(sent_id), is_certain=is_certain)
+            is_sent = after.payload.sha256 == self._payload(sent_id).sha256
+            self._known[change] = (
+                sent_id if is_sent else self._take(after.payload),
+                " ".join(after.doubt),
+            )
+        return self._known[change]
+
+
+def to_blocks(text: str) -> Blocks:
+    """The names of blocks out of how a table lists them."""
+    return tuple(text.split())
+
+
+def fold(db: sqlite3.Connection, run_no: int, merging: Merging) -> None:
+    """Write down what a run did to its numbers since this was last done, within a transaction."""
+    for statement in sql.MAKE_ROOM:
+        db.execute(statement)
+    db.execute(sql.TOUCH, (run_no,))
+    merges = db.execute(sql.FIND_MERGES).fetchall()
+    db.executemany(
+        sql.INSERT_MERGED,
+        ((*change, *merging.after(*change[:3], is_certain=change[3] == 1)) for change in merges),
+    )
+    db.execute(sql.FOLD_APPLIED)
+    db.execute(sql.FOLD_FLEET)
+
+
+class SqliteFleet:
+    """Reads the fleet over a connection that somebody else looks after."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        #: What is in force where a run that is going has changed a part of it: not in any table yet.
+        self._unsaved: dict[int, Payload] = {}
+        self._merging = Merging(self.payload, self._take)
+
+    def payload(self, payload_id: int) -> Payload:
+        """A payload by its id, those included that only readers of a run that is going know."""
+        if payload_id < 0:
+            return self._unsaved[payload_id]
+        found = self._db.execute("SELECT body, sha256 FROM payloads WHERE id = ?", (payload_id,)).fetchone()
+        return Payload(bytes(found[0]), found[1])
+
+    def _take(self, payload: Payload) -> int:
+        found = self._db.execute("SELECT id FROM payloads WHERE sha256 = ?", (payload.sha256,)).fetchone()
+        if found is not None:
+            return int(found[0])
+        payload_id = -1 - len(self._unsaved)
+        self._unsaved[payload_id] = payload
+        return payload_id
+
+    def applied(self, target: str, account: str) -> Applied:
+        """What is in force at every number of a target."""
+        held = self._held({"target": target, "account": account})
+        keys, payload_ids, doubts, run_nos, _, _ = zip(*held, strict=True) if held else [()] * 6
+        doubt_kinds, doubt_ids = _numbered(doubts)
+        run_kinds, run_ids = np.unique(np.array(run_nos, dtype=np.int64), return_inverse=True)
+        names = dict(self._db.execute("SELECT no, id FROM runs").fetchall())
+        ids = np.array(payload_ids, dtype=np.int64)
+        return Applied(
+            keys=np.array(keys, dtype=np.int64),
+            payload_ids=ids,
+            doubt_ids=doubt_ids,
+            run_ids=run_ids.astype(np.int32),
+            doubts=tuple(map(to_blocks, doubt_kinds)),
+            runs=tuple(names[no] for no in run_kinds.tolist()),
+            sha256s=self._digests(np.unique(ids).tolist()),
+        )
+
+    def _digests(self, payload_ids: list[int]) -> Mapping[int, str]:
+        saved = self._db.execute(sql.SELECT_DIGESTS, (orjson.dumps(payload_ids),))
+        unsaved = {i: self._unsaved[i].sha256 for i in payload_ids if i < 0}
+        return {**dict(saved.fetchall()), **unsaved}
+
+    def entries(self, target: str, account: str) -> Iterator[FleetEntry]:
+        """The same, with the requests that did it, by key."""
+        runs = {
+            no: (run_id, [orjson.loads(pin)["name"] for (pin,) in self._pins(no)])
+            for no, run_id in self._db.execute("SELECT no, id FROM runs").fetchall()
+        }
+        for held in self._held({"target": target, "account": account}):
+            run_id, sheets = runs[held.run_no]
+            template, sheet_id, row = self._db.execute(sql.SELECT_ENTRY, (held.run_no, held.seq)).fetchone()
+            yield FleetEntry(
+                held.key >> 1,
+                held.key & 1,
+                template,
+                held.payload_id,
+                to_blocks(held.doubt),
+                held.at,
+                run_id,
+                sheets[sheet_id],
+                row,
+            )
+
+    def _pins(self, run_no: int) -> list[tuple[str]]:
+        statement = "SELECT pin FROM sheets WHERE run_no = ? ORDER BY sheet_id"
+        return self._db.execute(statement, (run_no,)).fetchall()
+
+    def _held(self, scope: Mapping[str, str]) -> list[_Held]:
+        """The fleet by key, with what runs that are going did since it was written."""
+        written = list(map(_Held._make, self._db.execute(sql.SELECT_FLEET, scope)))
+        since = self._db.execute(sql.SELECT_SINCE, scope).fetchall()
+        if not since:
+            return written
+        changed = {change[0] for change in since}
+        now = {held.key: held for held in written if held.key in changed}
+        for key, payload_id, is_certain, run_no, seq, at in since:
+            before = now.get(key)
+            after_id, doubt = self._merging.after(
+                before.payload_id if before else None,
+                before.doubt if before else "",
+                payload_id,
+                is_certain=is_certain == 1,
+            )
+            now[key] = _Held(key, after_id, doubt, run_no, seq, at)
+        newest_first = heapq.merge(sorted(now.values()), written, key=lambda held: held.key)
+        return [next(held) for _, held in groupby(newest_first, key=lambda held: held.key)]
+
+    def story(self, number: int) -> list[tuple[int, str, int, int, Before]]:
+        """Each request for a number: its run's number and id, its own, its payload's, and what was before."""
+        return [
+            (
+                no,
+                run_id,
+                seq,
+                payload_id,
+                Before(is_touched == 1, before_id, to_blocks(doubt)) if is_touched else UNTOUCHED,
+            )
+            for no, run_id, seq, payload_id, is_touched, before_id, doubt in self._db.execute(
+                sql.SELECT_STORY, (number,)
+            )
+        ]
+
+
+def touch_of(row: Sequence[Any], runs: Mapping[int, str]) -> Touch:
+    """A row of `SELECT_TOUCHES`; `runs` are the runs' ids by their number."""
+    (seq, number, direction, sheet_id, row_no, template, payload_id, before_id, before_doubt) = row[:9]
+    (before_template, before_run_no, now_id, now_run_no) = row[9:]
+    return Touch(
+        seq,
+        number,
+        direction,
+        sheet_id,
+        row_no,
+        template,
+        payload_id,
+        before_id,
+        to_blocks(before_doubt),
+        before_template,
+        runs.get(before_run_no, ""),
+        now_id,
+        runs[now_run_no],
+    )
+
+
+def _numbered(texts: Sequence[str]) -> tuple[list[str], Any]:
+    """Different texts, and for each text which of them it is."""
+    kinds = list(dict.fromkeys(texts))
+    places = {text: place for place, text in enumerate(kinds)}
+    return kinds, np.fromiter((places[text] for text in texts), dtype=np.int32, count=len(texts))
