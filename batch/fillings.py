@@ -65,6 +65,8 @@ class Templates(Protocol):
 
     def digests(self) -> dict[str, str]: ...
 
+    def environment(self) -> dict[str, str]: ...
+
 
 class Filling(NamedTuple):
     """What one combination became: `payload_id` is the store's, or -1 and there are problems."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from batch.chunks import Chunk, Sheet
 from batch.columns import ALIASES, fold
 from batch.plans import CellChunk, SheetPin
 from batch.schema import dotted
+from batch.sealing import discreet_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,21 @@ class KeptColumns:
             row_count,
         )
 
-    def pack(self, sheet_id: int, chunk: Chunk) -> CellChunk:
-        """The kept cells of one chunk."""
+    def pack(self, sheet_id: int, chunk: Chunk, *, given: Collection[int] = ()) -> CellChunk:
+        """The kept cells of one chunk.
+
+        URLs are masked in the columns that are `given` to payloads: what opens a webhook is in no report.
+        """
         blank = [""] * len(chunk.rows)
         cells = [blank if at is None else chunk.cells[at].tolist() for at in self.columns]
+        for place, at in enumerate(self.columns):
+            if at in given and any(cell.startswith(_URLS) for cell in cells[place]):
+                cells[place] = [discreet_url(cell) for cell in cells[place]]
         return CellChunk.pack(sheet_id, chunk.rows.tolist(), cells)
+
+
+#: How a cell begins that may be a URL.
+_URLS = ("http", "HTTP", "Http")
 
 
 def _is_result(name: str) -> bool:

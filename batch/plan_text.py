@@ -18,6 +18,7 @@ from batch.errors import ReportError
 from batch.guard import guard_all
 from batch.planning import counts, expected_duration_s, first_requests
 from batch.plans import DIRECTIONS, Plan, SheetPin, Warned
+from batch.sealing import Seal, discreet
 
 #: The version of what `to_json` returns. Fields are added under the same version; one that changes its
 #: meaning, or goes, makes a new one.
@@ -75,9 +76,15 @@ def repeats(plan: Plan) -> list[Repeat]:
 
 
 def request_body(plan: Plan, at: int) -> dict[str, object]:
-    """The body of one request exactly as it is sent: number and direction, then the config blocks."""
-    blocks: dict[str, object] = orjson.loads(plan.payloads[plan.payload_ids[at]].body)
-    return {"phone_number": f"+{plan.numbers[at]}", "direction": DIRECTIONS[plan.directions[at]], **blocks}
+    """The body of one request as it is sent: number and direction, then the config blocks.
+
+    Only secrets are masked: the parts of a URL that open a webhook, and `${env:NAME}` stands for its value.
+    """
+    seal = Seal()
+    seal.learn(plan.environment)
+    blocks: dict[str, object] = orjson.loads(seal.sealed(plan.payloads[plan.payload_ids[at]].body))
+    shown = {name: discreet(block) for name, block in blocks.items()}
+    return {"phone_number": f"+{plan.numbers[at]}", "direction": DIRECTIONS[plan.directions[at]], **shown}
 
 
 def duration_text(seconds: float) -> str:

@@ -87,7 +87,7 @@ class Template:
         return named
 
     @cached_property
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """What the environment has for the names that the template may read and does."""
         named = {one.name for _, _, one in self.placeholders if one.from_env}
         return {name: self._environ[name] for name in named if name in self._environ}
@@ -104,13 +104,13 @@ class Template:
         `values` are cells by folded column name, `overrides` cells by their place in the body; a blank
         one is no value. Never raises for what a cell holds; finds all problems at once.
         """
-        giving = Giving(values, self._environment)
+        giving = Giving(values, self.environment)
         laid = self._laid(giving, overrides)
         checked = self.schema.check(laid.blocks)
         if checked.payload is not None and not (giving.misses or laid.wrong or checked.warnings):
             return Filled(checked.payload)
         # Something is to be said: fill once more, now noting where every value comes from.
-        blame = Blame(self.trace(values), laid.paths, self._environment)
+        blame = Blame(self.trace(values), laid.paths, self.environment)
         # An override gives a leaf what its own column did not; what only follows from a leaf that was
         # not filled is no problem of its own.
         misses = [miss for miss in giving.misses if not any(along(miss.path, path) for path in laid.paths)]
@@ -126,12 +126,12 @@ class Template:
 
     def preview(self, values: Mapping[str, str], overrides: Mapping[BodyPath, str]) -> dict[str, object]:
         """The filled body to show to people: what comes from the environment is `***` in it."""
-        return self._laid(Giving(values, self._environment, masked=True), overrides).blocks
+        return self._laid(Giving(values, self.environment, masked=True), overrides).blocks
 
     def trace(self, values: Mapping[str, str]) -> dict[BodyPath, Source]:
         """Where every value of the body comes from that these values fill, by its path."""
         trace: dict[BodyPath, Source] = {}
-        self.tree.fill((), Giving(values, self._environment, trace=trace))
+        self.tree.fill((), Giving(values, self.environment, trace=trace))
         return trace
 
     def _laid(self, giving: Giving, overrides: Mapping[BodyPath, str]) -> Overridden:
@@ -193,6 +193,10 @@ class TemplateFolder:
     def digests(self) -> dict[str, str]:
         """The SHA-256 of the file of each template that was got, or that one that was got builds on."""
         return dict(sorted(self._digests.items()))
+
+    def environment(self) -> dict[str, str]:
+        """What the templates that were got took from the environment, by name: secrets."""
+        return {name: value for got in self._got.values() for name, value in got.environment.items()}
 
     def get(self, ref: str) -> Template:
         """The template of a name, or of several joined by `+`, merged left to right.

@@ -21,6 +21,8 @@ from pydantic_core import PydanticCustomError
 # pydantic reads typing's own TypedDict from Python 3.12 on, and brings this one until then.
 from typing_extensions import TypedDict
 
+from batch.sealing import MASK
+
 Codec = Literal["PCMU", "PCMA", "G.729", "Opus", "G.722"]
 Trigger = Literal["unreachable", "auth_failure", "timeout"]
 Transport = Literal["tls", "tcp", "udp"]
@@ -99,6 +101,9 @@ def _webhook(value: str) -> str:
     if not usable or not value.isprintable() or " " in value:
         text = "is no http(s) URL: it must look like https://hooks.example.com/alerts"
         raise _fault("webhook", f"{text} (what is there is not shown)")
+    if MASK in value:
+        text = f"is a URL as reports show it, with {MASK} for what is secret: put the real one there"
+        raise _fault("masked_webhook", text)
     return value
 
 
