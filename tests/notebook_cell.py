@@ -39,7 +39,7 @@ class Bar(Widget):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name == "value" and value == 3 and not self.is_pressed:
+        if name == "value" and (value or 0) >= 3 and not self.is_pressed:
             self.is_pressed = True
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
