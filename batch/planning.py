@@ -163,7 +163,6 @@ class _Draft:
             template_digests=dict(self._templates.digests()),
             cells=tuple(self._cells),
             environment=self._templates.environment(),
-            environment=self._templates.environment(),
         )
 
     def _conflict(self, rows: Rows, conflict: Conflict) -> Reject:
@@ -184,12 +183,6 @@ class _Draft:
         )
         problem = Problem(self._number_headers[sheet_id], message, "number.conflict")
         return Reject(sheet_id, int(rows.rows[conflict.owner]), (problem,))
-
-    def _given(self, sheet: Sheet) -> frozenset[int]:
-        """The columns of a sheet whose cells go into payloads."""
-        columns = sheet.columns
-        used = (at for name, at in columns.variables.items() if name in self._reader.used_variables)
-        return frozenset({*columns.overrides, *used})
 
     def _given(self, sheet: Sheet) -> frozenset[int]:
         """The columns of a sheet whose cells go into payloads."""

@@ -124,7 +124,6 @@ class Plan:
     `{number}` where the number does. `unchanged_since` indexes `earlier_runs` by the run that put in force
     what this request says (it is skipped), or is -1; None says that nobody has looked, and all are sent.
     `environment` holds the values that templates took from the environment, by name: secrets.
-    `environment` holds the values that templates took from the environment, by name: secrets.
     """
 
     sheets: tuple[SheetPin, ...]
@@ -144,7 +143,6 @@ class Plan:
     digest: str
     template_digests: dict[str, str] = field(default_factory=dict)
     cells: tuple[CellChunk, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     unchanged_since: Int32s | None = None
     earlier_runs: tuple[str, ...] = ()
