@@ -12,6 +12,14 @@ class SimulatedCrash(BaseException):
     """The process is dead: nothing that it still does has an effect."""
 
 
+class HopelessError(BaseException):
+    """So much is broken that there is nothing to learn from the rest of the run."""
+
+
+#: After so many broken promises a run is given up.
+MOST_BROKEN = 3
+
+
 class World:
     """The thread that runs through all lives of one scenario.
 
@@ -113,3 +121,5 @@ class World:
         """A promise was not kept."""
         self.violations.append(f"at {self._now():.3f} s, life {self.life}: {promise}")
         self.tell("broken", promise)
+        if len(self.violations) >= MOST_BROKEN:
+            raise HopelessError
