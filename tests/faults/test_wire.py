@@ -173,7 +173,7 @@ def free_port() -> int:
     [
         # No name has a part this long, so that nobody is asked for it.
         (f"https://{'a' * 64}.example", "was not found"),
-        (f"http://127.0.0.1:{free_port()}", "refused the connection"),
+        ("http://127.0.0.1:1", "refused the connection"),
     ],
 )
 def test_nobody_there_is_told_before_anything_is_made(stage: Stage, address: str, says: str) -> None:
