@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from batch.in_force import Blocks
 from batch.known import Applied, FleetEntry, Touch
-from batch.plans import CellChunk, Plan, Reject, SheetPin, Warned
+from batch.plans import CellChunk, Int64s, Plan, Reject, SheetPin, UInt8s, Warned
 from batch.states import RequestState, RunState, StopReason
 from batch.target import Outcome
 
@@ -210,6 +210,15 @@ class Chapter(NamedTuple):
     before_doubt: Blocks
 
 
+class Left(NamedTuple):
+    """The requests of a run that have not ended, in sheet order; arrays are parallel."""
+
+    seqs: Int64s
+    numbers: Int64s
+    directions: UInt8s
+    template_ids: Int64s
+
+
 @dataclass(frozen=True, slots=True)
 class Pick:
     """Which requests of a run a derived run takes up; None picks all."""
@@ -250,6 +259,10 @@ class Journal(Protocol):
 
     def shards(self, run_id: str, size: int) -> list[Shard]:
         """The run's requests cut into shards of `size`, in order; those with nothing left are left out."""
+        ...
+
+    def left(self, run_id: str) -> Left:
+        """What has not ended of a run: what its waves are made of."""
         ...
 
     def exchange(

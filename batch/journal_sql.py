@@ -195,6 +195,10 @@ SELECT_SHARDS = """
 SELECT DISTINCT seq / ? FROM requests
 WHERE run_no = ? AND state IN ('pending', 'in_flight', 'retrying') ORDER BY 1"""
 
+SELECT_LEFT = """
+SELECT seq, number, direction, template_id FROM requests
+WHERE run_no = ? AND state IN ('pending', 'in_flight', 'retrying') ORDER BY seq"""
+
 # What moves many requests takes them as one JSON array: one statement is one step, and SQLite does it without
 # the interpreter. Row by row, each step would wait for its turn among everything else that Python is doing.
 # The run stands in each element, so that SQLite looks each request up by it and never reads the whole run.

@@ -20,6 +20,7 @@ from batch.journal import (
     Counts,
     Ended,
     Event,
+    Left,
     NewRun,
     Pick,
     ResultRow,
@@ -253,6 +254,16 @@ class MemoryJournal:
         """The run's requests cut into shards of `size`, in order; those with nothing left are left out."""
         left = sorted({r.seq // size for r in self._run(run_id).requests if not r.state.is_final})
         return [Shard(index * size, (index + 1) * size) for index in left]
+
+    def left(self, run_id: str) -> Left:
+        """What has not ended of a run: what its waves are made of."""
+        left = [r for r in self._run(run_id).requests if not r.state.is_final]
+        return Left(
+            np.array([r.seq for r in left], dtype=np.int64),
+            np.array([r.number for r in left], dtype=np.int64),
+            np.array([r.direction for r in left], dtype=np.uint8),
+            np.array([r.template_id for r in left], dtype=np.int64),
+        )
 
     def exchange(
         self,

@@ -7,9 +7,11 @@ import shutil
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 
 from batch import fleet_sql
@@ -22,6 +24,7 @@ from batch.journal import (
     Chapter,
     Counts,
     Event,
+    Left,
     ResultRow,
     RunRecord,
     Shard,
@@ -161,6 +164,12 @@ class SqliteReader:
         with self._translated():
             found = self._db.execute(sql.SELECT_SHARDS, (size, no)).fetchall()
         return [Shard(index * size, (index + 1) * size) for (index,) in found]
+
+    def left(self, run_id: str) -> Left:
+        """What has not ended of a run: what its waves are made of."""
+        rows = chain.from_iterable(self._stream(sql.SELECT_LEFT, (self._no(run_id),)))
+        columns = np.fromiter(rows, dtype=np.int64).reshape(-1, 4).T
+        return Left(columns[0], columns[1], columns[2].astype(np.uint8), columns[3])
 
     def next_due(
         self, run_id: str, barred_templates: Collection[int] = (), shards: Sequence[Shard] = EVERYTHING

@@ -16,9 +16,10 @@ from tests.journal_promises.machine import JournalMachine
 from tests.journal_promises.of_exchanges import ExchangePromises
 from tests.journal_promises.of_readers import ReaderPromises
 from tests.journal_promises.of_runs import RunPromises
+from tests.journal_promises.of_waves import WavePromises
 
 __all__ = ["JournalConformance", "JournalMachine"]
 
 
-class JournalConformance(RunPromises, ExchangePromises, ReaderPromises):
+class JournalConformance(RunPromises, ExchangePromises, ReaderPromises, WavePromises):
     """All promises of the Protocol."""
