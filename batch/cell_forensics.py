@@ -16,12 +16,11 @@ in front where there is exactly one that it can be:
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from batch.columns import word_of
+from batch.cell_evidence import Rejected, mend, refuse_evidence, shown, to_ascii
 from batch.numbering import (
     MOST_DIGITS,
     Region,
@@ -55,22 +54,6 @@ _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]+"
 )
 _TEXT_MARK = re.compile(r"""=\s*"([^"]*)"|'(.*)|"([^"]*)\"""", re.DOTALL)
-_SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d*)?[eE][+-]?\d+")
-_ERROR = re.compile(
-    r"#(?:N/A|NA|REF!|VALUE!|NAME\?|NUM!|DIV/0!|NULL!|SPILL!|CALC!|FIELD!|BLOCKED!|CONNECT!|UNKNOWN!|"
-    r"GETTING_DATA|#*)|Err:\d+",
-    re.IGNORECASE,
-)
-_TIME = r"(?:[T ]+\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?Z?)?"
-_DATE = re.compile(
-    rf"[12]\d{{3}}([-/.])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01]){_TIME}"
-    rf"|(?:0?[1-9]|[12]\d|3[01])([-/.])(?:0?[1-9]|[12]\d|3[01])\2(?:19|20)?\d\d{_TIME}"
-    r"|\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?"
-)
-_EXTENSION = re.compile(
-    r"[\d)]\s*[,;]?\s*(?:extension|extn|ext|x|dw|durchwahl|poste|anexo|ramal|int|#)\s*[.:=]?\s*\d+\W*", re.I
-)
-_SEVERAL = re.compile(r"\+.*\+|\d{5}[\d)\s.-]*(?:[,;|&\n]|\bor\b|\band\b)[\s(+]*\d[\d()\s.-]{5}", re.S | re.I)
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3}){2,}|\d{1,3}(?:\.\d{3}){2,}")
 _POINT_ZERO = re.compile(r"(\+?\d{5,}|\d{1,3}(?:,\d{3}){2,}(?=\.)|\d{1,3}(?:\.\d{3}){2,}(?=,))[.,]0+")
 _ZERO_IN_BRACKETS = re.compile(r"(?<=\d)\s*\(\s*0\s*\)")
@@ -81,17 +64,6 @@ _SIMPLE = re.compile(
     r"\+?(?=(?:\D*\d){9})(?!.*(?:\(0|[ \u00a0]-|-[ \u00a0]|\d{8}-))[\d(][\d \u00a0()-]{6,28}\d",
     re.ASCII,
 )
-
-#: Signs in numbers that are no digits, as one ASCII sign each, with what is said when they are dropped.
-_SIGNS = {"+": "+", "＋": "+", ".": ".", "．": ".", "･": ".", "・": ".", "·": "."}
-_SIGNS |= dict.fromkeys("()[]（）［］", "(") | {")": ")", "]": ")", "）": ")", "］": ")"}
-_SIGNS |= {"/": "/", "／": "/", ",": ",", "，": ",", "−": "-", "ー": "-", "ｰ": "-", "⁃": "-", "˗": "-"}
-
-
-class _Rejected(Exception):  # noqa: N818 - a verdict, which never leaves this module, and no error
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind, self.message = f"number.{kind}", message
 
 
 class Judge:
@@ -109,7 +81,7 @@ class Judge:
         if known is None:
             try:
                 known = self._judge(cell, numeric=numeric)
-            except _Rejected as rejected:
+            except Rejected as rejected:
                 known = Verdict(0, "", rejected.kind, rejected.message)
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
@@ -121,56 +93,58 @@ class Judge:
         digits = self._e164(cell, mends, numeric=numeric)
         _check(digits, cell)
         if mends and self._strict:
-            raise _Rejected(
+            raise Rejected(
                 "strict",
-                f"{_shown(cell)} is not written as E.164, and --strict mends nothing: write +{digits}",
+                f"{shown(cell)} is not written as E.164, and --strict mends nothing: write +{digits}",
             )
         if self._full_validity and not is_valid(digits):
-            raise _Rejected(
+            raise Rejected(
                 "invalid",
-                f"{_shown(cell)}: the numbering plan of +{code_of(digits)} has no number +{digits}; "
+                f"{shown(cell)}: the numbering plan of +{code_of(digits)} has no number +{digits}; "
                 "correct it, or leave out --numbers valid",
             )
         return Verdict(int(digits), _note(tuple(mends)))
 
     def _e164(self, cell: str, mends: list[str], *, numeric: bool) -> str:
         """The digits after the `+`, with what had to be mended to get them."""
+        if cell.isascii() and cell.isdigit():
+            return self._bare(cell, cell, mends, numeric=numeric)
         if _SIMPLE.fullmatch(cell):
             return self._digits(cell.replace("\u00a0", " "), cell, mends, numeric=numeric)
         text = cell
         if len(text) > _LONGEST:
-            raise _Rejected("form", f"{_shown(cell)} is {len(text)} characters long; a cell holds one number")
+            raise Rejected("form", f"{shown(cell)} is {len(text)} characters long; a cell holds one number")
         if _INVISIBLE.search(text):
-            text = _mend(_INVISIBLE.sub("", text), mends, "invisible characters removed")
+            text = mend(_INVISIBLE.sub("", text), mends, "invisible characters removed")
         if text.strip() != text:
-            text = _mend(text.strip(), mends, "spaces removed")
+            text = mend(text.strip(), mends, "spaces removed")
         if not text:
-            raise _Rejected("blank", "is blank: give a number such as +14155550100, or leave the row out")
+            raise Rejected("blank", "is blank: give a number such as +14155550100, or leave the row out")
         if marked := _TEXT_MARK.fullmatch(text):
-            text = _mend(next(g for g in marked.groups() if g is not None).strip(), mends, "quotes removed")
+            text = mend(next(g for g in marked.groups() if g is not None).strip(), mends, "quotes removed")
         if text[:4].casefold() == "tel:":
-            text = _mend(text[4:], mends, "tel: removed")
-        _refuse_evidence(text, cell)
-        text = _ascii(text, cell, mends)
+            text = mend(text[4:], mends, "tel: removed")
+        refuse_evidence(text, cell)
+        text = to_ascii(text, cell, mends)
         if zero := _POINT_ZERO.fullmatch(text):
-            text = _mend(zero[1], mends, ".0 removed")
+            text = mend(zero[1], mends, ".0 removed")
         if _THOUSANDS.fullmatch(text):
-            text = _mend(re.sub("[,.]", "", text), mends, "thousands separators removed")
+            text = mend(re.sub("[,.]", "", text), mends, "thousands separators removed")
         return self._digits(text, cell, mends, numeric=numeric)
 
     def _digits(self, text: str, cell: str, mends: list[str], *, numeric: bool) -> str:
         """The E.164 digits of a text that is made of ASCII digits and the signs `+ ( ) . , / -` and blank."""
         if "," in text or "/" in text:
-            raise _Rejected(
-                "form", f"{_shown(cell)} holds a , or /: a cell holds one number, written +14155550100"
+            raise Rejected(
+                "form", f"{shown(cell)} holds a , or /: a cell holds one number, written +14155550100"
             )
         if re.fullmatch(r"\d+\.\d+", text):
-            raise _Rejected(
+            raise Rejected(
                 "decimal",
-                f"{_shown(cell)} is a decimal number: format the column as text, and enter it again",
+                f"{shown(cell)} is a decimal number: format the column as text, and enter it again",
             )
         if text.startswith("-") or not any(letter.isdigit() for letter in text):
-            raise _Rejected("form", f"{_shown(cell)} is no phone number: write it as +14155550100")
+            raise Rejected("form", f"{shown(cell)} is no phone number: write it as +14155550100")
         before_zero = _ZERO_IN_BRACKETS.search(text)
         if before_zero:
             text = text[: before_zero.start()] + text[before_zero.end() :]
@@ -183,30 +157,30 @@ class Judge:
             (")", "brackets"),
         ):
             if sign in text:
-                text = _mend(text.replace(sign, ""), mends, f"{said} removed")
+                text = mend(text.replace(sign, ""), mends, f"{said} removed")
         if "+" in text[1:]:
-            raise _Rejected("form", f"{_shown(cell)} has a + after its first digit: is it two numbers?")
-        if text.startswith("+"):
-            digits = text[1:]
-        else:
-            if text.endswith("00000") and (numeric or cell.strip() == text):
-                zeros = len(text) - len(text.rstrip("0"))
-                raise _Rejected(
-                    "rounded",
-                    f"{_shown(cell)} ends in {zeros} zeros and looks rounded by a spreadsheet; if it is "
-                    "right, write it as text with its +",
-                )
-            digits = self._without_plus(text, cell, mends)
-            if numeric and text.endswith("0000"):
-                mends.append(
-                    "it was a number in the sheet that ends in four zeros: make sure that it was not rounded"
-                )
+            raise Rejected("form", f"{shown(cell)} has a + after its first digit: is it two numbers?")
+        digits = text[1:] if text.startswith("+") else self._bare(text, cell, mends, numeric=numeric)
         if before_zero:
             code = code_of(digits)
             if digits == text or code is None or regions_of(code)[0].prefix != "0":
-                raise _Rejected("trunk_zero", f"{_shown(cell)}: leave the (0) out, or write it as a digit")
+                raise Rejected("trunk_zero", f"{shown(cell)}: leave the (0) out, or write it as a digit")
             mends.append("(0) left out, which is dialled only within the country")
         return digits
+
+    def _bare(self, digits: str, cell: str, mends: list[str], *, numeric: bool) -> str:
+        """E.164 digits of digits alone: a spreadsheet may have made a number of them, and rounded it."""
+        if digits.endswith("00000") and (numeric or cell.strip() == digits):
+            zeros = len(digits) - len(digits.rstrip("0"))
+            raise Rejected(
+                "rounded",
+                f"{shown(cell)} ends in {zeros} zeros and looks rounded by a spreadsheet; if it is right, "
+                "write it as text with its +",
+            )
+        found = self._without_plus(digits, cell, mends)
+        if numeric and digits.endswith("0000"):
+            mends.append("it was a number in the sheet that ends in four zeros: make sure it was not rounded")
+        return found
 
     def _refuse_tail(self, text: str, cell: str, *, numeric: bool) -> None:
         """Refuse a whole number with a dash and some digits after it: an extension, or the end of a block."""
@@ -214,11 +188,11 @@ class Judge:
         if tail and re.search(r"\s-|-\s", tail[1]) is None:
             try:
                 _check(self._digits(tail[1], cell, [], numeric=numeric), cell)
-            except _Rejected:
+            except Rejected:
                 return
-            raise _Rejected(
+            raise Rejected(
                 "range",
-                f"{_shown(cell)} is a number with -{tail[2]} after it: write a block as "
+                f"{shown(cell)} is a number with -{tail[2]} after it: write a block as "
                 "+14155550100..0199, and leave extensions out",
             )
 
@@ -235,15 +209,15 @@ class Judge:
             name = self._region.name
             if found:
                 raise _ambiguous(cell, found)
-            raise _Rejected(
+            raise Rejected(
                 "region",
-                f"{_shown(cell)} is no number of region {name}; correct it, or, if it "
+                f"{shown(cell)} is no number of region {name}; correct it, or, if it "
                 "belongs to another country, write + and its country code in front",
             )
         if digits.startswith("0"):
-            raise _Rejected(
+            raise Rejected(
                 "country_code",
-                f"{_shown(cell)} has no country code: write +, the country code and the number without its "
+                f"{shown(cell)} has no country code: write +, the country code and the number without its "
                 "leading zeros, or name the country, as in --region US",
             )
         others = set(readings_at_home(digits))
@@ -252,9 +226,9 @@ class Judge:
             return digits
         if is_possible(digits) and others:
             raise _ambiguous(cell, [digits, *sorted(others - {digits})])
-        raise _Rejected(
+        raise Rejected(
             "country_code",
-            f"{_shown(cell)} has no country code: write it with + and country code, or "
+            f"{shown(cell)} has no country code: write it with + and country code, or "
             "name the country, as in --region US",
         )
 
@@ -279,92 +253,36 @@ def _readings(region: Region, digits: str) -> dict[str, str]:
     return found
 
 
-def _refuse_evidence(text: str, cell: str) -> None:
-    """Reject what shows by its form that it is no number, no whole one, or more than one."""
-    shown = _shown(cell)
-    if _SCIENTIFIC.fullmatch(text):
-        raise _Rejected(
-            "lost_digits",
-            f"{shown} has lost digits: a spreadsheet shows a long number so. Format the column as text, "
-            "and enter the number again",
-        )
-    if _ERROR.fullmatch(text):
-        raise _Rejected(
-            "error_cell", f"{shown} is a spreadsheet's error: mend its formula, or enter the number"
-        )
-    if _DATE.fullmatch(text):
-        raise _Rejected(
-            "date", f"{shown} is a date or a time: a spreadsheet may have turned a number into it"
-        )
-    if word_of(text) == "phone_number":
-        raise _Rejected("header", f"{shown} is the header once more: leave this row out")
-    if _EXTENSION.search(text):
-        raise _Rejected("extension", f"{shown} has an extension, which E.164 has not: leave it out")
-    if _SEVERAL.search(text):
-        raise _Rejected("several", f"{shown} holds more than one number: give each a row of its own")
-    if ";" in text:
-        raise _Rejected("form", f"{shown} has a parameter after the number: leave out all from the ; on")
-
-
-def _ascii(text: str, cell: str, mends: list[str]) -> str:
-    """The text in ASCII digits, signs and blanks; whatever else there is in it makes it no number."""
-    letters = []
-    for letter in text:
-        if "0" <= letter <= "9":
-            letters.append(letter)
-        elif (digit := unicodedata.decimal(letter, None)) is not None:
-            letters.append(str(digit))
-            _once(mends, "digits of another script turned into 0-9")
-        elif letter == "\n" or letter == "\r":
-            raise _Rejected("form", f"{_shown(cell)} has a line break in it: a cell holds one number")
-        elif letter.isspace():
-            letters.append(" ")
-        elif sign := _SIGNS.get(letter):
-            letters.append(sign)
-            if letter == "＋":
-                _once(mends, "full-width + turned into +")
-        elif unicodedata.category(letter) == "Pd":
-            letters.append("-")
-        elif letter.isalpha():
-            raise _Rejected(
-                "letters", f"{_shown(cell)} has letters in it: write it in digits, as +14155550100"
-            )
-        else:
-            name = unicodedata.name(letter, f"U+{ord(letter):04X}").lower()
-            raise _Rejected("form", f"{_shown(cell)} has a sign in it that no number has ({name})")
-    return "".join(letters)
-
-
 def _check(digits: str, cell: str) -> None:
     """Reject E.164 digits whose country code or length cannot be."""
     if len(digits) > MOST_DIGITS:
-        raise _Rejected(
-            "too_long", f"{_shown(cell)} has {len(digits)} digits; an E.164 number has at most {MOST_DIGITS}"
+        raise Rejected(
+            "too_long", f"{shown(cell)} has {len(digits)} digits; an E.164 number has at most {MOST_DIGITS}"
         )
     code = code_of(digits)
     if code is None:
-        raise _Rejected("country_code", f"{_shown(cell)} begins with no country code that exists")
+        raise Rejected("country_code", f"{shown(cell)} begins with no country code that exists")
     width = len(str(code))
     if len(digits) - width not in lengths_of(code):
-        raise _Rejected(
+        raise Rejected(
             "length",
-            f"{_shown(cell)} has {len(digits) - width} digits after +{code}, where there are "
+            f"{shown(cell)} has {len(digits) - width} digits after +{code}, where there are "
             f"{_counts(lengths_of(code))}",
         )
     if has_needless_zero(digits):
-        raise _Rejected(
+        raise Rejected(
             "trunk_zero",
-            f"{_shown(cell)} has a 0 after +{code} that is dialled only within the country: is it "
+            f"{shown(cell)} has a 0 after +{code} that is dialled only within the country: is it "
             f"+{code}{digits[width + 1 :]}?",
         )
 
 
-def _ambiguous(cell: str, readings: Iterable[str]) -> _Rejected:
+def _ambiguous(cell: str, readings: Iterable[str]) -> Rejected:
     numbers = [f"+{reading}" for reading in readings]
     more = " or another" if len(numbers) > 2 else ""
-    return _Rejected(
+    return Rejected(
         "ambiguous",
-        f"{_shown(cell)} can be {' or '.join(numbers[:2])}{more}: write it with + and country code",
+        f"{shown(cell)} can be {' or '.join(numbers[:2])}{more}: write it with + and country code",
     )
 
 
@@ -374,25 +292,6 @@ def _counts(lengths: frozenset[int]) -> str:
     if len(counts) > 2 and counts[-1] - counts[0] == len(counts) - 1:
         return f"{counts[0]} to {counts[-1]}"
     return " or ".join(str(count) for count in counts)
-
-
-def _shown(cell: str) -> str:
-    """A cell as a message quotes it: in one line, not too long, nothing invisible."""
-    text = "".join(
-        letter if letter.isprintable() else f"<U+{ord(letter):04X}>"
-        for letter in cell[:60].replace("\u00a0", " ")
-    )
-    return f'"{text}{"..." if len(cell) > 60 else ""}"'
-
-
-def _mend(text: str, mends: list[str], said: str) -> str:
-    _once(mends, said)
-    return text
-
-
-def _once(mends: list[str], said: str) -> None:
-    if said not in mends:
-        mends.append(said)
 
 
 @lru_cache(maxsize=8)

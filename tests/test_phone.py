@@ -167,7 +167,7 @@ def test_a_number_column_is_told_apart() -> None:
     reading = read_numbers(cells, column="DID", numeric=numeric)
     assert reading.values.tolist() == [0, 14155550000, 14155550100]
     assert reading.problems[0][0].kind == "number.rounded"
-    assert "make sure that it was not rounded" in reading.note_kinds[reading.notes[1]]
+    assert "make sure it was not rounded" in reading.note_kinds[reading.notes[1]]
     assert "rounded" not in reading.note_kinds[reading.notes[2]]
 
 
