@@ -41,6 +41,7 @@ RESULT_COLUMNS = (
 #: An override may name an element of a list up to this; beyond it a header is a slip of the keyboard.
 _LAST_ELEMENT = 999
 
+_LOOKS_LIKE_DATA = re.compile(r"\d{7}")
 _NOT_COUNTED = re.compile(
     "[\\s_\\-\u00ad\u200b-\u200f\u2010-\u2015\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]+"
 )
@@ -232,6 +233,8 @@ class _Mapping:
             if _is_slip(fold(name), ALIASES["phone_number"])
         )
         known = ", ".join(ALIASES["phone_number"][1:])
+        if any(_LOOKS_LIKE_DATA.search(name) for name in names):
+            hint = " That looks like a row of data: put a header row above it."
         return (
             f"there is no column of phone numbers: the header has {shown or 'nothing in it'}.{hint} "
             f'Call it phone_number ({known} are understood too), or name it with --map phone_number="..."; '

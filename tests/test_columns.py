@@ -136,6 +136,12 @@ def test_no_column_of_numbers_says_what_there_is() -> None:
     assert "--map phone_number=" in message
 
 
+def test_a_sheet_without_a_header_is_told_so() -> None:
+    """Where the first row is data, the message says that a header is missing."""
+    with pytest.raises(SheetError, match="looks like a row of data: put a header row above it"):
+        map_columns(["+14155550100", "alerts"], blocks=BLOCKS)
+
+
 @pytest.mark.parametrize("slip", ["directon", "tempalte", "phone_number_ot", "templates"])
 def test_a_slip_in_a_known_name_is_refused(slip: str) -> None:
     """A column one slip away from a known name is not silently a variable."""
