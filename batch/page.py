@@ -16,10 +16,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batch import page_charts
+from batch import page_drawing
 from batch.errors import UsageError
 from batch.journal import AttemptRow, Event, RunRecord
-from batch.lines import REJECTED, Line
+from batch.lines import REJECTED, Line, printable
 from batch.next_steps import NextStep
 from batch.page_attempts import Answer, AttemptTally
 from batch.page_figures import Figures
@@ -77,7 +77,7 @@ class ResultsPage:
         self, file: StagedFile, header: Sequence[str], run: RunRecord, *, has_charts: bool | None = None
     ) -> None:
         """`has_charts` None draws them if they can be drawn."""
-        self._has_charts = page_charts.is_available() if has_charts is None else has_charts
+        self._has_charts = page_drawing.is_available() if has_charts is None else has_charts
         self._file = file
         self._run = run
         self._shares = ShareTally()
@@ -97,12 +97,12 @@ class ResultsPage:
         answers.add_all(attempts)
         timeline = timeline_of(self._run, events, self._shares.states)
         table = self._keeper.table(summary.causes)
-        has_charts = self._has_charts
-        figures = Figures(summary, answers, timeline, self._shares, tally.durations_s, has_charts=has_charts)
+        figures = Figures(summary, answers, timeline, self._shares, tally.durations_s)
+        drawings = page_drawing.draw(figures.charts) if self._has_charts and figures.charts else {}
         context = _context(self._run, summary, timeline, answers, table, figures)
-        for text in _template().generate(
-            context, charts_note="" if has_charts else page_charts.NOT_INSTALLED
-        ):
+        context["drawings"] = drawings
+        context["charts_note"] = page_drawing.NOT_DRAWN if figures.charts and not drawings else ""
+        for text in _template().generate(context):
             # Half a surrogate pair, out of a damaged sheet, has no UTF-8.
             self._file.write(text.encode("utf-8", errors="backslashreplace"))
 
@@ -113,8 +113,8 @@ def has_charts(path: Path) -> bool:
         found = b'<svg class="chart' in path.read_bytes()
     except OSError:
         return False
-    if found and not page_charts.is_available():
-        raise UsageError(page_charts.NEEDED)
+    if found and not page_drawing.is_available():
+        raise UsageError(page_drawing.NEEDED)
     return found
 
 
@@ -301,7 +301,13 @@ def _template() -> jinja2.Template:
     from markupsafe import Markup
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, auto_reload=False
+        autoescape=True,
+        undefined=StrictUndefined,
+        # What cannot be seen, or would turn text around, is written out wherever it comes from.
+        finalize=lambda value: printable(value) if type(value) is str else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
     )
     environment.filters["trusted"] = Markup
     environment.filters["country"] = country

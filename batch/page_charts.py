@@ -1,59 +1,38 @@
-"""The charts of the page, as SVG that needs neither script nor network, drawn by Vega-Lite.
+"""The charts of the page, as specs of Vega-Lite's: what is drawn, by which colours of the page.
 
-Vega-Lite runs in vl-convert, which is an optional part of the installation and imported only here. Colours
-are CSS variables of the page, so that light, dark and print are its business. Nothing in a chart is
-executed; text from a sheet or the API is data to Vega-Lite, never a part of an expression.
+Colours are CSS variables, so that light, dark and print are the page's business. Text from a sheet or the API
+is data to Vega-Lite, never a part of an expression.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from batch.page_words import milliseconds
 
-NOT_INSTALLED = (
-    "Tables stand in for the charts, because the library that draws them is not installed. To have them, run"
-    " pip install 'sipbatch[page]' and write the report again."
-)
-
-NEEDED = (
-    "report.html has charts, and the library that draws them is not installed: to check it, run"
-    " pip install 'sipbatch[page]'"
-)
-
 #: Widths in pixels: of a chart in one of two columns, and of one across the page, on a desk and on a phone.
 COLUMN, WIDE, NARROW = 440, 1000, 400
-
-#: Text is measured by a font that vl-convert brings along, the same on every machine; the page sets another.
-_FONT = "Liberation Sans"
-
-#: What is changed in the SVG is changed within tags: text from a sheet or the API stays as it is. Names that
-#: are read out come from the page; a font from there too.
-_TAG = re.compile(r"<[^<>]*>")
-_NEEDLESS = re.compile(
-    r' (?:role|aria-roledescription|class|aria-hidden|font-family|pointer-events|xmlns:xlink|version)="[^"]*"'
-)
-_NUMBER = re.compile(r'(?<= )(?:d|transform|x2|y2|x|y)="[^"]*"')
-_LONG = re.compile(r"-?[0-9]+\.[0-9]{2,}")
-_SVG = re.compile(r'<svg [^>]*viewBox="([^"]*)"[^>]*>')
 
 Spec = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart as the page holds it: `svg` is whole, `kind` is `column`, `wide` or `narrow`."""
+    """A chart to be drawn: a Vega-Lite spec without its looks.
 
-    svg: str
+    `name` is its own in the page, `kind` is `column`, `wide` or `narrow`, and `label` says what it shows to
+    those who cannot see it.
+    """
+
+    name: str
     kind: str
+    label: str
+    spec: Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +51,6 @@ class Row:
     name: str
     note: str
     parts: tuple[Part, ...]
-
-
-def is_available() -> bool:
-    """Whether charts can be drawn."""
-    return find_spec("vl_convert") is not None
 
 
 def states_bar(parts: Sequence[Part]) -> tuple[Chart, ...]:
@@ -108,7 +82,7 @@ def states_bar(parts: Sequence[Part]) -> tuple[Chart, ...]:
                 "description": {"field": "says"},
             },
         }
-        charts.append(drawn(spec, kind, "Requests by state"))
+        charts.append(Chart(f"states-{kind}", kind, "Requests by state", spec))
     return tuple(charts)
 
 
@@ -172,7 +146,7 @@ def latency(durations_s: np.typing.NDArray[np.floating[Any]], marks: Mapping[str
             *(_beside(name, at, x, index) for index, (name, at) in enumerate(marks.items())),
         ],
     }
-    return drawn(spec, "column", "How long answers took")
+    return Chart("latency", "column", "How long answers took", spec)
 
 
 def _beside(name: str, at_ms: float, x: Spec, index: int) -> Spec:
@@ -202,7 +176,7 @@ def latency_bins(durations_s: np.typing.NDArray[np.floating[Any]]) -> tuple[list
     return [float(10**edge) for edge in edges], [int(count) for count in counts]
 
 
-def bars(rows: Sequence[Row], label: str) -> Chart:
+def bars(name: str, rows: Sequence[Row], label: str) -> Chart:
     """Horizontal bars with their names over them, the first at the top."""
     values, names = [], []
     for index, row in enumerate(rows):
@@ -277,59 +251,4 @@ def bars(rows: Sequence[Row], label: str) -> Chart:
             },
         ],
     }
-    return drawn(spec, "column", label)
-
-
-_CONFIG: Spec = {
-    "font": _FONT,
-    "background": None,
-    "padding": 0,
-    "view": {"stroke": None},
-    "title": {"color": "var(--ink)", "fontSize": 13, "fontWeight": "normal"},
-    "text": {"fontSize": 13},
-    "axis": {
-        "aria": False,
-        "labelColor": "var(--muted)",
-        "labelFontSize": 12,
-        "labelPadding": 6,
-        "titleColor": "var(--muted)",
-        "titleFontSize": 12,
-        "titleFontWeight": "normal",
-        "domainColor": "var(--line)",
-        "tickColor": "var(--line)",
-        "gridColor": "var(--line)",
-        "ticks": False,
-    },
-    "axisX": {"ticks": True, "tickSize": 4},
-    "axisY": {
-        "domain": False,
-        "titleAngle": 0,
-        "titleAlign": "left",
-        "titleAnchor": "end",
-        "titleBaseline": "bottom",
-        "titleX": 0,
-        "titleY": -8,
-    },
-}
-
-
-def drawn(spec: Spec, kind: str, label: str) -> Chart:
-    """Any Vega-Lite spec as a chart of the page; `label` says what it shows, to those who cannot see it."""
-    schema = "https://vega.github.io/schema/vega-lite/v6.json"
-    whole = {"$schema": schema, "background": None, **spec, "config": _CONFIG}
-    # With no address allowed, a chart cannot be made to fetch anything.
-    svg: str = import_module("vl_convert").vegalite_to_svg(whole, allowed_base_urls=[])
-    svg = _TAG.sub(_tidied, svg)
-    head = f'<svg class="chart {kind}" viewBox="\\1" role="img" aria-label="{label}">'
-    return Chart(_SVG.sub(head, svg, count=1), kind)
-
-
-def _tidied(tag: re.Match[str]) -> str:
-    """A tag with what the page needs of it; what a mark says is kept for the page's script to show."""
-    text = _NEEDLESS.sub("", tag[0]).replace(' aria-label="', ' data-says="')
-    return _NUMBER.sub(_rounded, text)
-
-
-def _rounded(attribute: re.Match[str]) -> str:
-    """An attribute of places and sizes, to a tenth of a pixel."""
-    return _LONG.sub(lambda number: f"{float(number[0]):.1f}", attribute[0])
+    return Chart(name, "column", label, spec)

@@ -1,4 +1,4 @@
-"""The figures of the page: each a chart, where charts can be drawn, and always the table behind it."""
+"""The figures of the page: each a chart and the table behind it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST_TIMES = 30
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A chart in its sizes (none where charts cannot be drawn) and the table behind it.
+    """A chart in its sizes (or none, where there is nothing to draw) and the table behind it.
 
     Cells are text; the first of each row is its name. `note` says what a reader must know to read it,
     `more` how many rows were left out; the first `words` columns are words, the others numbers.
@@ -54,10 +54,7 @@ class Figures:
         timeline: Timeline,
         shares: ShareTally,
         durations_s: array[float],
-        *,
-        has_charts: bool,
     ) -> None:
-        self._has_charts = has_charts
         self.states = self._states(summary)
         self.over_time = self._over_time(answers, timeline)
         self.latency = self._latency(summary, durations_s)
@@ -67,6 +64,12 @@ class Figures:
         self.templates = self._shares("template", shares.templates)
         self.directions = self._shares("direction", shares.directions)
         self.countries = self._shares("country", shares.countries)
+
+    @property
+    def charts(self) -> list[Chart]:
+        """All charts, to be drawn."""
+        found = (self.over_time, self.latency, self.sends, self.causes, *self.by)
+        return [*self.states, *(chart for figure in found if figure is not None for chart in figure.charts)]
 
     @property
     def by(self) -> list[Figure]:
@@ -88,16 +91,14 @@ class Figures:
             )
             if count
         ]
-        return page_charts.states_bar(parts) if self._has_charts and len(parts) > 1 else ()
+        return page_charts.states_bar(parts) if len(parts) > 1 else ()
 
     def _over_time(self, answers: AttemptTally, timeline: Timeline) -> Figure | None:
         table = answers.stretches(_MOST_TIMES)
         if not table:
             return None
-        charts: tuple[Chart, ...] = ()
-        if self._has_charts:
-            stretches = {width: answers.stretches(most) for width, most in MOST_BARS.items()}
-            charts = over_time(stretches, timeline)
+        stretches = {width: answers.stretches(most) for width, most in MOST_BARS.items()}
+        charts = over_time(stretches, timeline)
         kinds = [kind for kind, count in answers.answers.items() if count]
         rows = tuple(
             (
@@ -119,7 +120,7 @@ class Figures:
             f"half: {milliseconds(sending.latency_p50_ms)}": sending.latency_p50_ms,
             f"95 %: {milliseconds(sending.latency_p95_ms)}": sending.latency_p95_ms,
         }
-        charts = (page_charts.latency(taken, marks),) if self._has_charts else ()
+        charts = (page_charts.latency(taken, marks),)
         edges, counts = page_charts.latency_bins(taken)
         rows = tuple(
             (
@@ -165,7 +166,7 @@ class Figures:
         title = "How often requests were sent"
         return Figure(
             title,
-            (page_charts.bars(bars, title),) if self._has_charts else (),
+            (page_charts.bars("sends", bars, title),),
             ("sent", "requests", "share"),
             tuple((names[s], f"{count:,}", f"{count / total * 100:.1f} %") for s, count in grouped.items()),
             "Attempts that were told to wait count here; they use up none of a request's attempts.",
@@ -180,7 +181,7 @@ class Figures:
         ]
         return Figure(
             "Failures by cause",
-            (page_charts.bars(bars, "Failures by cause"),) if self._has_charts else (),
+            (page_charts.bars("by-cause", bars, "Failures by cause"),),
             ("cause", "failed", "unknown"),
             tuple(
                 (cause.title, f"{cause.failed:,}", f"{cause.unknown:,}")
@@ -204,7 +205,7 @@ class Figures:
         ]
         return Figure(
             title,
-            (page_charts.bars(bars, title),) if self._has_charts and bars else (),
+            (page_charts.bars(f"by-{word}", bars, title),) if bars else (),
             (word, "requests", "succeeded", "failed", "unknown", "skipped", "still to send"),
             tuple(
                 (

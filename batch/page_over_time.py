@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from batch.page_attempts import Answer, Stretch
-from batch.page_charts import NARROW, WIDE, Chart, Spec, drawn
+from batch.page_charts import NARROW, WIDE, Chart, Spec
 from batch.page_timeline import Pause, Timeline, Tone
 from batch.page_words import clock, date, span
 
@@ -41,7 +41,7 @@ def over_time(stretches: Mapping[int, Sequence[Stretch]], timeline: Timeline) ->
     joined: Spec = {"hconcat": parts, "spacing": 20} if len(parts) > 1 else parts[0]
     stacked: Spec = {"vconcat": [_sized(p, NARROW - 48, height=150, is_first=True) for p in narrow]}
     stacked = stacked if len(narrow) > 1 else stacked["vconcat"][0]
-    return drawn(joined, "wide", label), drawn(stacked, "narrow", label)
+    return Chart("time-wide", "wide", label, joined), Chart("time-narrow", "narrow", label, stacked)
 
 
 def _panels(stretch: Stretch, all_stretches: Sequence[Stretch], timeline: Timeline) -> Spec:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from batch.lines import printable
+
 #: How long a name may be in a chart.
 _NAME_LENGTH = 70
 
@@ -27,7 +29,8 @@ def percent(share: float | None) -> str:
 
 
 def short(name: str) -> str:
-    """A name as a chart has room for it."""
+    """A name as a chart has room for it, without characters that cannot be seen."""
+    name = printable(name)
     return name if len(name) <= _NAME_LENGTH else name[: _NAME_LENGTH - 1] + "…"
 
 
