@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 from typing import Literal
 
@@ -71,16 +72,16 @@ def parse_waves(text: str) -> tuple[Reach, ...]:
         is_count = found is not None and not found[2] and "." not in found[1] and int(found[1]) > 0
         if found is None or not (is_count or (share is not None and 0 < share <= 1)):
             raise UsageError(
-                f'--waves "{text}" is not understood: write how far each wave goes, as shares of all requests '
-                "or as numbers of them, such as 1%,10%,100% or 100,1000,100%"
+                f'--waves "{text}" is not understood: write how far each wave goes, as shares of all '
+                "requests or as numbers of them, such as 1%,10%,100% or 100,1000,100%"
             )
         reaches.append(Reach(share=share) if share is not None else Reach(count=int(found[1])))
-    for before, after in zip(reaches, reaches[1:], strict=False):
+    for before, after in pairwise(reaches):
         is_alike = (before.share is None) == (after.share is None)
         if is_alike and (after.share or after.count or 0) <= (before.share or before.count or 0):
             raise UsageError(
-                f'--waves "{text}": {after} goes no further than {before} before it. Each says how much of the '
-                "whole run is sent when the wave is through, so they must grow"
+                f'--waves "{text}": {after} goes no further than {before} before it. Each says how much of '
+                "the whole run is sent when the wave is through, so they must grow"
             )
     return tuple(reaches)
 
@@ -104,10 +105,13 @@ class Waves:
     @property
     def widths(self) -> tuple[int, ...]:
         """How many requests each wave has."""
-        return tuple(end - begin for begin, end in zip((0, *self.ends), self.ends, strict=False))
+        return tuple(end - begin for begin, end in pairwise((0, *self.ends)))
 
     def spans(self, end: int) -> list[Shard]:
-        """The first `end` requests of the order; a span may hold others that have ended, or are skipped."""
+        """The first `end` requests of the order; a span may hold others that have ended, or are skipped.
+
+        Beyond the first wave, those of it that stand later in the sheet are left out: they have ended.
+        """
         if end >= len(self.order):
             return [Shard(0, 1 << 62)]
         if end > self.first_count:
