@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from batch.errors import JournalError
+
 #: Index in this tuple is how a direction stands in arrays and in the journal.
 DIRECTIONS = ("inbound", "outbound")
 
@@ -109,8 +111,14 @@ class CellChunk:
         return cls(sheet_id, len(rows), zlib.compress(raw, 1))
 
     def unpack(self) -> tuple[list[int], list[list[str]]]:
-        """The row numbers, and the cells by column."""
-        rows, *columns = orjson.loads(zlib.decompress(self.blob))
+        """The row numbers, and the cells by column; `JournalError` if that is not what was packed."""
+        try:
+            rows, *columns = orjson.loads(zlib.decompress(self.blob))
+        except (zlib.error, ValueError) as error:
+            raise JournalError(
+                "the journal is damaged: rows of a sheet that it keeps cannot be read; nothing was changed. "
+                "Restore it from a backup"
+            ) from error
         return rows, columns
 
 

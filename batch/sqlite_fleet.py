@@ -12,9 +12,11 @@ import numpy as np
 import orjson
 
 from batch import fleet_sql as sql
-from batch.in_force import Blocks, InForce, in_force_after
+from batch.errors import CredentialsError
+from batch.in_force import Blocks, InForce, blocks_of, in_force_after
 from batch.known import Applied, FleetEntry, Touch
 from batch.plans import Payload
+from batch.sealing import Seal
 
 
 class _Held(NamedTuple):
@@ -42,12 +44,19 @@ UNTOUCHED = Before(is_touched=False, before_id=None, before_doubt=())
 class Merging:
     """What is in force after each kind of change, worked out once for each.
 
-    `take` gives a payload its id; `payload` is the reverse.
+    `take` gives a payload its id; `payload` is the reverse. `blocks` names the blocks of one, also of one
+    whose secrets are not at hand.
     """
 
-    def __init__(self, payload: Callable[[int], Payload], take: Callable[[Payload], int]) -> None:
+    def __init__(
+        self,
+        payload: Callable[[int], Payload],
+        take: Callable[[Payload], int],
+        blocks: Callable[[int], Blocks],
+    ) -> None:
         self._payload = payload
         self._take = take
+        self._blocks = blocks
         self._known: dict[tuple[int | None, str, int, bool], tuple[int, str]] = {}
 
     def after(
@@ -56,14 +65,24 @@ class Merging:
         """The id of what is in force then, and what of it is in doubt, as the tables have it."""
         change = (before_id, before_doubt, sent_id, is_certain)
         if change not in self._known:
-            before = None if before_id is None else InForce(self._payload(before_id), to_blocks(before_doubt))
-            after = in_force_after(before, self._payload(sent_id), is_certain=is_certain)
-            is_sent = after.payload.sha256 == self._payload(sent_id).sha256
-            self._known[change] = (
-                sent_id if is_sent else self._take(after.payload),
-                " ".join(after.doubt),
-            )
+            self._known[change] = self._after(before_id, before_doubt, sent_id, is_certain=is_certain)
         return self._known[change]
+
+    def _after(
+        self, before_id: int | None, before_doubt: str, sent_id: int, *, is_certain: bool
+    ) -> tuple[int, str]:
+        sent_alone = sent_id, "" if is_certain else " ".join(self._blocks(sent_id))
+        if before_id is None or before_id == sent_id:
+            return sent_alone
+        try:
+            before = InForce(self._payload(before_id), to_blocks(before_doubt))
+            sent = self._payload(sent_id)
+        except CredentialsError:
+            # A secret of another run is not at hand, and so nothing is known of what was before.
+            return sent_alone
+        after = in_force_after(before, sent, is_certain=is_certain)
+        is_sent = after.payload.sha256 == sent.sha256
+        return sent_id if is_sent else self._take(after.payload), " ".join(after.doubt)
 
 
 def to_blocks(text: str) -> Blocks:
@@ -88,14 +107,27 @@ def fold(db: sqlite3.Connection, run_no: int, merging: Merging) -> None:
 class SqliteFleet:
     """Reads the fleet over a connection that somebody else looks after."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, seal: Seal) -> None:
         self._db = db
+        self._seal = seal
         #: What is in force where a run that is going has changed a part of it: not in any table yet.
         self._unsaved: dict[int, Payload] = {}
-        self._merging = Merging(self.payload, self._take)
+        self._merging = Merging(self.payload, self._take, self.blocks)
 
     def payload(self, payload_id: int) -> Payload:
-        """A payload by its id, those included that only readers of a run that is going know."""
+        """A payload by its id, those included that only readers of a run that is going know.
+
+        `CredentialsError` if it needs a secret that the environment does not have, or not any more.
+        """
+        kept = self._kept(payload_id)
+        return Payload(self._seal.opened(kept.body, kept.sha256), kept.sha256)
+
+    def blocks(self, payload_id: int) -> Blocks:
+        """The names of a payload's blocks."""
+        return blocks_of(self._kept(payload_id).body)
+
+    def _kept(self, payload_id: int) -> Payload:
+        """A payload as it is kept: sealed."""
         if payload_id < 0:
             return self._unsaved[payload_id]
         found = self._db.execute("SELECT body, sha256 FROM payloads WHERE id = ?", (payload_id,)).fetchone()

@@ -37,7 +37,7 @@ class SqliteJournal(SqliteReader):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._cursors: _Cursors = {}
-        self._merging = Merging(self._fleet.payload, self._take)
+        self._merging = Merging(self._fleet.payload, self._take, self._fleet.blocks)
 
     def _open(self) -> sqlite3.Connection:
         self._is_new = not self._path.exists() or self._path.stat().st_size == 0
@@ -72,6 +72,7 @@ class SqliteJournal(SqliteReader):
 
     def create_run(self, plan: Plan, new: NewRun) -> str:
         """Pin a plan as a new run, all or nothing, and return the run's id."""
+        self._seal.learn(plan.environment)
         with self._transaction():
             no, run_id = self._insert_run(new, plan.digest, plan.template_digests, plan.warnings, new.parent)
             self._insert_sheets(no, plan.sheets)
@@ -153,7 +154,7 @@ class SqliteJournal(SqliteReader):
         return [self._db.execute(select, (text,)).fetchone()[0] for text in texts]
 
     def _intern_payloads(self, payloads: Sequence[Payload]) -> list[int]:
-        self._db.executemany(sql.INSERT_PAYLOAD, ((p.sha256, p.body) for p in payloads))
+        self._db.executemany(sql.INSERT_PAYLOAD, ((p.sha256, self._seal.sealed(p.body)) for p in payloads))
         return [self._db.execute(sql.SELECT_PAYLOAD_ID, (p.sha256,)).fetchone()[0] for p in payloads]
 
     def _take(self, payload: Payload) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import shutil
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
@@ -32,8 +32,11 @@ from batch.journal import (
 )
 from batch.known import Applied, FleetEntry, Touch
 from batch.plans import CellChunk, Problem, Reject, SheetPin, Warned
+from batch.sealing import Seal
 from batch.sqlite_fleet import Before, SqliteFleet, touch_of
 from batch.states import RequestState, RunState, StopReason
+
+_T = TypeVar("_T")
 
 #: With less than this free, a log and its index do not fit.
 _LEAST_BYTES = 65_536
@@ -52,13 +55,14 @@ class SqliteReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._numbers: dict[str, int] = {}
+        self._seal = Seal()
         with self._translated():
             self._db = self._open()
         try:
             with self._translated():
                 self._prepare()
                 self._check_version()
-            self._fleet = SqliteFleet(self._db)
+            self._fleet = SqliteFleet(self._db, self._seal)
         except BaseException:
             self._db.close()
             raise
@@ -110,20 +114,29 @@ class SqliteReader:
         except (sqlite3.Error, OSError) as error:
             raise JournalError(f"the journal {self._path}: {_advice(error, self._path)}") from error
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._translated():
+            try:
+                yield
+            except (ValueError, TypeError, LookupError) as error:
+                # What was written can be read: if it cannot, it is not what was written.
+                raise JournalError(_damaged(self._path, type(error).__name__)) from error
+
     def runs(self) -> list[RunRecord]:
         """All runs, oldest first."""
-        with self._translated():
+        with self._reading():
             return [self._record(row) for row in self._db.execute(sql.SELECT_RUNS).fetchall()]
 
     def run(self, run_id: str) -> RunRecord:
         """One run by its id; `JournalError` names the runs there are if it is unknown."""
         no = self._no(run_id)
-        with self._translated():
+        with self._reading():
             return self._record(self._db.execute(sql.SELECT_RUN, (no,)).fetchone())
 
     def _no(self, run_id: str) -> int:
         if run_id not in self._numbers:
-            with self._translated():
+            with self._reading():
                 row = self._db.execute("SELECT no FROM runs WHERE id = ?", (run_id,)).fetchone()
                 if row is None:
                     known = [
@@ -161,13 +174,13 @@ class SqliteReader:
     def shards(self, run_id: str, size: int) -> list[Shard]:
         """The run's requests cut into shards of `size`, in order; those with nothing left are left out."""
         no = self._no(run_id)
-        with self._translated():
+        with self._reading():
             found = self._db.execute(sql.SELECT_SHARDS, (size, no)).fetchall()
         return [Shard(index * size, (index + 1) * size) for (index,) in found]
 
     def left(self, run_id: str) -> Left:
         """What has not ended of a run: what its waves are made of."""
-        rows = chain.from_iterable(self._stream(sql.SELECT_LEFT, (self._no(run_id),)))
+        rows = chain.from_iterable(self._stream(sql.SELECT_LEFT, (self._no(run_id),), tuple))
         columns = np.fromiter(rows, dtype=np.int64).reshape(-1, 4).T
         return Left(columns[0], columns[1], columns[2].astype(np.uint8), columns[3])
 
@@ -177,7 +190,7 @@ class SqliteReader:
         """The earliest due time of what is `retrying` in `shards`, barred templates aside, or None."""
         no = self._no(run_id)
         statement = sql.NEXT_DUE.format(not_barred=sql.not_barred(barred_templates))
-        with self._translated():
+        with self._reading():
             found = [
                 self._db.execute(statement, (no, is_free, first, end)).fetchone()
                 for is_free in (False, True)
@@ -187,71 +200,72 @@ class SqliteReader:
 
     def found_rate(self, run_id: str) -> float | None:
         """What the newest search for a rate settled at, in sends a second, at the target of this run."""
-        with self._translated():
+        with self._reading():
             found = self._db.execute(sql.FOUND_RATE, (FOUND_RATE, self._no(run_id))).fetchone()
         return None if found is None else float(orjson.loads(found[0])["rate_per_s"])
 
     def payload(self, payload_id: int) -> bytes:
-        """The body of a payload."""
-        with self._translated():
+        """The body of a payload.
+
+        `CredentialsError` if it needs a secret that the environment does not have, or not any more.
+        """
+        with self._reading():
             return self._fleet.payload(payload_id).body
 
     def counts(self, run_id: str) -> Counts:
         """How many requests are in each state."""
         no = self._no(run_id)
-        with self._translated():
+        with self._reading():
             found = dict(self._db.execute(sql.COUNT_STATES, (no,)).fetchall())
             (rejected,) = self._db.execute("SELECT COUNT(*) FROM rejects WHERE run_no = ?", (no,)).fetchone()
-        return Counts(**found, rejected=rejected)
+            return Counts(**found, rejected=rejected)
 
     def results(self, run_id: str) -> Iterator[ResultRow]:
         """Every request, in sheet order, streamed."""
-        for row in self._stream(sql.SELECT_RESULTS, (self._no(run_id),)):
-            yield _result(row)
+        yield from self._stream(sql.SELECT_RESULTS, (self._no(run_id),), _result)
 
     def rejects(self, run_id: str) -> Iterator[Reject]:
         """Every rejected row, in sheet order."""
-        for sheet_id, row, problems in self._stream(sql.SELECT_REJECTS, (self._no(run_id),)):
-            yield Reject(sheet_id, row, tuple(Problem(*p) for p in orjson.loads(problems)))
+        yield from self._stream(sql.SELECT_REJECTS, (self._no(run_id),), _reject)
 
     def cells(self, run_id: str) -> Iterator[CellChunk]:
         """The rows of the run's sheets, in sheet order (a derived run has those of its parent)."""
         record = self.run(run_id)
         while record.parent is not None:
             record = self.run(record.parent)
-        for sheet_id, row_count, blob in self._stream(sql.SELECT_CELLS, (self._no(record.id),)):
-            yield CellChunk(sheet_id, row_count, blob)
+        yield from self._stream(sql.SELECT_CELLS, (self._no(record.id),), lambda row: CellChunk(*row))
 
     def attempts(self, run_id: str) -> Iterator[AttemptRow]:
         """Every attempt, by request and then by send."""
         no = self._no(run_id)
-        return map(AttemptRow._make, self._stream(sql.SELECT_ATTEMPTS, (no, no)))
+        return self._stream(sql.SELECT_ATTEMPTS, (no, no), AttemptRow._make)
 
     def events(self, run_id: str) -> list[Event]:
         """What happened to the run as a whole, oldest first."""
-        with self._translated():
+        with self._reading():
             found = self._db.execute(sql.SELECT_EVENTS, (self._no(run_id),)).fetchall()
-        return [Event(at, kind, orjson.loads(detail)) for at, kind, detail in found]
+            return [Event(at, kind, orjson.loads(detail)) for at, kind, detail in found]
 
     def applied(self, target: str, account: str = "") -> Applied:
         """What is in force at every number of a target."""
-        with self._translated():
+        with self._reading():
             return self._fleet.applied(target, account)
 
     def fleet(self, target: str, account: str = "") -> Iterator[FleetEntry]:
         """The same, with the requests that did it, by key."""
-        with self._translated():
+        with self._reading():
             yield from self._fleet.entries(target, account)
 
     def touches(self, run_id: str) -> Iterator[Touch]:
         """What a run did to its numbers, and what became of that, in sheet order."""
         runs = {self._no(run.id): run.id for run in self.runs()}
-        for row in self._stream(fleet_sql.SELECT_TOUCHES, (self._no(run_id),)):
-            yield touch_of(row, runs)
+        yield from self._stream(
+            fleet_sql.SELECT_TOUCHES, (self._no(run_id),), lambda row: touch_of(row, runs)
+        )
 
     def history(self, number: int) -> list[Chapter]:
         """Every request that there ever was for a number, at any target, in the order of the runs."""
-        with self._translated():
+        with self._reading():
             return [self._chapter(*row) for row in self._fleet.story(number)]
 
     def _chapter(self, no: int, run_id: str, seq: int, payload_id: int, before: Before) -> Chapter:
@@ -264,19 +278,33 @@ class SqliteReader:
         with self._translated():
             self._db.close()
 
-    def _stream(self, statement: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
-        with self._translated():
+    def _stream(
+        self, statement: str, values: Sequence[object], made: Callable[[Sequence[Any]], _T]
+    ) -> Iterator[_T]:
+        with self._reading():
             cursor = self._db.execute(statement, values)
             while rows := cursor.fetchmany(_READ_CHUNK):
-                yield from rows
+                yield from map(made, rows)
 
 
 def _result(row: Sequence[Any]) -> ResultRow:
     return ResultRow._make((*row[:6], RequestState(row[6]), *row[7:]))
 
 
+def _reject(row: Sequence[Any]) -> Reject:
+    sheet_id, number, problems = row
+    return Reject(sheet_id, number, tuple(Problem(*problem) for problem in orjson.loads(problems)))
+
+
 def _sheet_pin(fields: dict[str, Any]) -> SheetPin:
     return SheetPin(**{**fields, "header": tuple(fields["header"])})
+
+
+def _damaged(path: Path, why: str) -> str:
+    return (
+        f"the journal {path}: it is damaged: what it holds cannot be read ({why}); nothing was changed. "
+        "Restore it from a backup"
+    )
 
 
 def _advice(error: Exception, path: Path) -> str:
