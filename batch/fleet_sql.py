@@ -111,6 +111,10 @@ SELECT_FLEET = """
 SELECT number * 2 + direction, payload_id, doubt, run_no, seq, at FROM fleet
 WHERE scope_id = (SELECT id FROM scopes WHERE target = :target AND account = :account)
 ORDER BY number, direction"""
+SELECT_HELD = """
+SELECT number * 2 + direction, payload_id, doubt, run_no, seq, at FROM fleet
+WHERE scope_id = (SELECT id FROM scopes WHERE target = :target AND account = :account)
+  AND number = :number AND direction = :direction"""
 #: What runs that are going, or died, did since the fleet was written, oldest first.
 _SINCE = """
 SELECT t.number * 2 + t.direction, t.payload_id, t.is_certain, t.run_no, t.seq, t.at
@@ -118,9 +122,15 @@ FROM ({touched}) t ORDER BY t.at, t.run_no"""
 SELECT_SINCE = _SINCE.format(
     touched=_TOUCHED.format(which="r.state = 'running' AND r.target = :target AND r.account = :account")
 )
-SELECT_ENTRY = """
+SELECT_REQUEST = """
 SELECT t.name, q.sheet_id, q.row FROM requests q JOIN templates t ON t.id = q.template_id
 WHERE q.run_no = ? AND q.seq = ?"""
+SELECT_ENTRIES = """
+SELECT f.number * 2 + f.direction, f.payload_id, f.doubt, f.run_no, f.seq, f.at, t.name, q.sheet_id, q.row
+FROM fleet f JOIN requests q ON q.run_no = f.run_no AND q.seq = f.seq
+JOIN templates t ON t.id = q.template_id
+WHERE f.scope_id = (SELECT id FROM scopes WHERE target = :target AND account = :account)
+ORDER BY f.number, f.direction"""
 SELECT_DIGESTS = "SELECT id, sha256 FROM payloads WHERE id IN (SELECT value FROM json_each(?))"
 
 SELECT_TOUCHES = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -17,6 +17,8 @@ from batch.in_force import Blocks, InForce, blocks_of, in_force_after
 from batch.known import Applied, FleetEntry, Touch
 from batch.plans import Payload
 from batch.sealing import Seal
+
+_Row = tuple[Any, ...]
 
 
 class _Held(NamedTuple):
@@ -143,8 +145,9 @@ class SqliteFleet:
 
     def applied(self, target: str, account: str) -> Applied:
         """What is in force at every number of a target."""
-        held = self._held({"target": target, "account": account})
-        keys, payload_ids, doubts, run_nos, _, _ = zip(*held, strict=True) if held else [()] * 6
+        scope = {"target": target, "account": account}
+        held = list(_latest(self._since(scope), self._db.execute(sql.SELECT_FLEET, scope)))
+        keys, payload_ids, doubts, run_nos = list(zip(*held, strict=True))[:4] if held else [()] * 4
         doubt_kinds, doubt_ids = _numbered(doubts)
         run_kinds, run_ids = np.unique(np.array(run_nos, dtype=np.int64), return_inverse=True)
         names = dict(self._db.execute("SELECT no, id FROM runs").fetchall())
@@ -166,39 +169,34 @@ class SqliteFleet:
 
     def entries(self, target: str, account: str) -> Iterator[FleetEntry]:
         """The same, with the requests that did it, by key."""
+        scope = {"target": target, "account": account}
+        since = [
+            (*held, *self._db.execute(sql.SELECT_REQUEST, (held.run_no, held.seq)).fetchone())
+            for held in self._since(scope)
+        ]
         runs = {
             no: (run_id, [orjson.loads(pin)["name"] for (pin,) in self._pins(no)])
             for no, run_id in self._db.execute("SELECT no, id FROM runs").fetchall()
         }
-        for held in self._held({"target": target, "account": account}):
-            run_id, sheets = runs[held.run_no]
-            template, sheet_id, row = self._db.execute(sql.SELECT_ENTRY, (held.run_no, held.seq)).fetchone()
+        for key, payload_id, doubt, run_no, _, at, template, sheet_id, row in _latest(
+            since, self._db.execute(sql.SELECT_ENTRIES, scope)
+        ):
+            run_id, sheets = runs[run_no]
             yield FleetEntry(
-                held.key >> 1,
-                held.key & 1,
-                template,
-                held.payload_id,
-                to_blocks(held.doubt),
-                held.at,
-                run_id,
-                sheets[sheet_id],
-                row,
+                key >> 1, key & 1, template, payload_id, to_blocks(doubt), at, run_id, sheets[sheet_id], row
             )
 
     def _pins(self, run_no: int) -> list[tuple[str]]:
         statement = "SELECT pin FROM sheets WHERE run_no = ? ORDER BY sheet_id"
         return self._db.execute(statement, (run_no,)).fetchall()
 
-    def _held(self, scope: Mapping[str, str]) -> list[_Held]:
-        """The fleet by key, with what runs that are going did since it was written."""
-        written = list(map(_Held._make, self._db.execute(sql.SELECT_FLEET, scope)))
-        since = self._db.execute(sql.SELECT_SINCE, scope).fetchall()
-        if not since:
-            return written
-        changed = {change[0] for change in since}
-        now = {held.key: held for held in written if held.key in changed}
-        for key, payload_id, is_certain, run_no, seq, at in since:
-            before = now.get(key)
+    def _since(self, scope: Mapping[str, str]) -> list[_Held]:
+        """What is in force, by key, where runs that are going changed it since the fleet was written."""
+        now: dict[int, _Held] = {}
+        for key, payload_id, is_certain, run_no, seq, at in self._db.execute(
+            sql.SELECT_SINCE, scope
+        ).fetchall():
+            before = now.get(key) or self._written(scope, key)
             after_id, doubt = self._merging.after(
                 before.payload_id if before else None,
                 before.doubt if before else "",
@@ -206,8 +204,12 @@ class SqliteFleet:
                 is_certain=is_certain == 1,
             )
             now[key] = _Held(key, after_id, doubt, run_no, seq, at)
-        newest_first = heapq.merge(sorted(now.values()), written, key=lambda held: held.key)
-        return [next(held) for _, held in groupby(newest_first, key=lambda held: held.key)]
+        return [held for _, held in sorted(now.items())]
+
+    def _written(self, scope: Mapping[str, str], key: int) -> _Held | None:
+        values = {**scope, "number": key >> 1, "direction": key & 1}
+        found = self._db.execute(sql.SELECT_HELD, values).fetchone()
+        return None if found is None else _Held._make(found)
 
     def story(self, number: int) -> list[tuple[int, str, int, int, Before]]:
         """Each request for a number: its run's number and id, its own, its payload's, and what was before."""
@@ -244,6 +246,15 @@ def touch_of(row: Sequence[Any], runs: Mapping[int, str]) -> Touch:
         now_id,
         runs[now_run_no],
     )
+
+
+def _latest(since: Iterable[_Row], written: Iterable[_Row]) -> Iterable[_Row]:
+    """Rows that begin with their key, in its order; where both have one, the one that came since."""
+    since = list(since)
+    if not since:
+        return written
+    merged = heapq.merge(since, written, key=lambda row: row[0])
+    return (next(rows) for _, rows in groupby(merged, key=lambda row: row[0]))
 
 
 def _numbered(texts: Sequence[str]) -> tuple[list[str], Any]:
