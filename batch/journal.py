@@ -16,6 +16,7 @@ from batch.known import Applied, FleetEntry, Touch
 from batch.plans import CellChunk, Int64s, Plan, Reject, SheetPin, UInt8s, Warned
 from batch.states import RequestState, RunState, StopReason
 from batch.target import Outcome
+from batch.verification import Snapshot, Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +303,11 @@ class Journal(Protocol):
         ...
 
     def payload(self, payload_id: int) -> bytes:
-        """The body of a payload."""
+        """The body of a payload; `CredentialsError` if a secret in it is not in the environment any more."""
+        ...
+
+    def kept(self, payload_id: int) -> bytes:
+        """The same as it is kept: `${env:NAME}` stands for what came from the environment."""
         ...
 
     # --- readers --------------------------------------------------------------------------------
@@ -328,6 +333,23 @@ class Journal(Protocol):
 
     def events(self, run_id: str) -> list[Event]:
         """What happened to the run as a whole, oldest first."""
+        ...
+
+    # --- what was read back ---------------------------------------------------------------------
+    def record_verified(self, run_id: str, verified: Sequence[Verification]) -> None:
+        """Record what reading back said of these requests, in place of what it said of them before."""
+        ...
+
+    def verifications(self, run_id: str) -> Iterator[Verification]:
+        """What reading back said last of every request that was read back, in sheet order."""
+        ...
+
+    def record_snapshot(self, run_id: str, snapshots: Sequence[Snapshot]) -> None:
+        """Record what was there of these requests' numbers before anything was sent to them."""
+        ...
+
+    def snapshots(self, run_id: str) -> Iterator[Snapshot]:
+        """What was there before the run, of every request for which it was read, in sheet order."""
         ...
 
     # --- the fleet ------------------------------------------------------------------------------

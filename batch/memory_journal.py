@@ -30,8 +30,10 @@ from batch.journal import (
 from batch.known import Applied, FleetEntry, Touch
 from batch.memory_fleet import Change, Held, MemoryFleet, applied
 from batch.plans import CellChunk, Payload, Plan, Reject, plan_digest
+from batch.sealing import Seal
 from batch.states import REQUEST_MOVES, RUN_MOVES, RequestState, RunState, StopReason
 from batch.target import Outcome, Verdict
+from batch.verification import Snapshot, Verification
 
 _T = TypeVar("_T")
 
@@ -109,6 +111,8 @@ class _Run:
     rejects: tuple[Reject, ...]
     cells: tuple[CellChunk, ...]
     events: list[Event] = field(default_factory=list)
+    verified: dict[int, Verification] = field(default_factory=dict)
+    snapshots: dict[int, Snapshot] = field(default_factory=dict)
 
 
 class MemoryJournal:
@@ -119,10 +123,12 @@ class MemoryJournal:
         self._payloads: list[Payload] = []
         self._templates: list[str] = []
         self._found_rates: dict[tuple[str, str], float] = {}
+        self._seal = Seal()
         self._fleets: defaultdict[tuple[str, str], MemoryFleet] = defaultdict(MemoryFleet)
 
     def create_run(self, plan: Plan, new: NewRun) -> str:
         """Pin a plan as a new run, and return the run's id."""
+        self._seal.learn(plan.environment)
         payload_ids = [_intern(self._payloads, payload) for payload in plan.payloads]
         template_ids = [_intern(self._templates, template) for template in plan.templates]
         is_skipped = plan.is_skipped
@@ -357,6 +363,10 @@ class MemoryJournal:
         """The body of a payload."""
         return self._payloads[payload_id].body
 
+    def kept(self, payload_id: int) -> bytes:
+        """The same with `${env:NAME}` for what came from the environment."""
+        return self._seal.sealed(self._payloads[payload_id].body)
+
     def counts(self, run_id: str) -> Counts:
         """How many requests are in each state."""
         run = self._run(run_id)
@@ -405,6 +415,24 @@ class MemoryJournal:
     def events(self, run_id: str) -> list[Event]:
         """What happened to the run as a whole, oldest first."""
         return list(self._run(run_id).events)
+
+    def record_verified(self, run_id: str, verified: Sequence[Verification]) -> None:
+        """Record what reading back said of these requests, in place of what it said of them before."""
+        self._run(run_id).verified.update({one.seq: one for one in verified})
+
+    def verifications(self, run_id: str) -> Iterator[Verification]:
+        """What reading back said last of every request that was read back, in sheet order."""
+        verified = self._run(run_id).verified
+        return (verified[seq] for seq in sorted(verified))
+
+    def record_snapshot(self, run_id: str, snapshots: Sequence[Snapshot]) -> None:
+        """Record what was there of these requests' numbers before anything was sent to them."""
+        self._run(run_id).snapshots.update({one.seq: one for one in snapshots})
+
+    def snapshots(self, run_id: str) -> Iterator[Snapshot]:
+        """What was there before the run, of every request for which it was read, in sheet order."""
+        snapshots = self._run(run_id).snapshots
+        return (snapshots[seq] for seq in sorted(snapshots))
 
     def settle(self) -> None:
         """Let the fleet know what was sent by runs whose process died."""

@@ -124,6 +124,10 @@ class SqliteFleet:
         kept = self._kept(payload_id)
         return Payload(self._seal.opened(kept.body, kept.sha256), kept.sha256)
 
+    def kept(self, payload_id: int) -> bytes:
+        """The body of a payload as it is kept, or would be: sealed."""
+        return self._seal.sealed(self._kept(payload_id).body)
+
     def blocks(self, payload_id: int) -> Blocks:
         """The names of a payload's blocks."""
         return blocks_of(self._kept(payload_id).body)

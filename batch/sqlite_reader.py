@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import orjson
 
-from batch import fleet_sql
+from batch import fleet_sql, verification_sql
 from batch import journal_sql as sql
 from batch.errors import JournalError
 from batch.journal import (
@@ -35,6 +35,7 @@ from batch.plans import CellChunk, Problem, Reject, SheetPin, Warned
 from batch.sealing import Seal
 from batch.sqlite_fleet import Before, SqliteFleet, touch_of
 from batch.states import RequestState, RunState, StopReason
+from batch.verification import Snapshot, Verification
 
 _T = TypeVar("_T")
 
@@ -212,6 +213,11 @@ class SqliteReader:
         with self._reading():
             return self._fleet.payload(payload_id).body
 
+    def kept(self, payload_id: int) -> bytes:
+        """The same as it is kept: `${env:NAME}` stands for what came from the environment."""
+        with self._translated():
+            return self._fleet.kept(payload_id)
+
     def counts(self, run_id: str) -> Counts:
         """How many requests are in each state."""
         no = self._no(run_id)
@@ -245,6 +251,22 @@ class SqliteReader:
         with self._reading():
             found = self._db.execute(sql.SELECT_EVENTS, (self._no(run_id),)).fetchall()
             return [Event(at, kind, orjson.loads(detail)) for at, kind, detail in found]
+
+    def verifications(self, run_id: str) -> Iterator[Verification]:
+        """What reading back said last of every request that was read back, in sheet order."""
+        statement = verification_sql.SELECT_VERIFICATIONS
+        yield from self._stream(statement, (self._no(run_id),), verification_sql.verification_of)
+
+    def snapshots(self, run_id: str) -> Iterator[Snapshot]:
+        """What was there before the run, of every request for which it was read, in sheet order."""
+        statement = verification_sql.SELECT_SNAPSHOTS
+        yield from self._stream(statement, (self._no(run_id),), self._snapshot)
+
+    def _snapshot(self, row: Sequence[Any]) -> Snapshot:
+        payload_id = row[3]
+        return verification_sql.snapshot_of(
+            row, None if payload_id is None else self._fleet.payload(payload_id)
+        )
 
     def applied(self, target: str, account: str = "") -> Applied:
         """What is in force at every number of a target."""
