@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from batch import fleet_sql
+from batch import fleet_sql, verification_sql
 from batch.states import REQUEST_MOVES, RequestState
 
 #: Marks the file as a journal ("SIPB"); `VERSION` is that of the tables below.
 APPLICATION_ID = 0x53495042
-VERSION = 2
+VERSION = 3
 
 #: The states that a claimed request may end in.
 ENDINGS = REQUEST_MOVES[RequestState.IN_FLIGHT]
@@ -134,6 +134,7 @@ CREATE TABLE events (
     detail TEXT NOT NULL
 )""",
     *fleet_sql.SCHEMA,
+    *verification_sql.SCHEMA,
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {VERSION}",
 )

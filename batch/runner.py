@@ -6,7 +6,7 @@ import math
 import random
 from collections import deque
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import anyio
 import anyio.abc
@@ -71,14 +71,26 @@ class Ending:
     counts: Counts
 
 
+class Stoppable(Protocol):
+    """What is going on, and can be stopped: sending, or what reads before and after it."""
+
+    def stop(self, reason: StopReason, message: str) -> None:
+        """Begin nothing more; the first reason stands."""
+        ...
+
+    def abort(self) -> None:
+        """Cancel what is in flight."""
+        ...
+
+
 class Controls:
     """What an operator does to a run that is going; before it is, a stop is kept for it."""
 
     def __init__(self) -> None:
-        self._engine: Engine | None = None
+        self._engine: Stoppable | None = None
         self._waiting: StopReason | None = None
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Stoppable) -> None:
         """The run begins; a stop that was asked for before takes effect now."""
         self._engine = engine
         if self._waiting is not None:
@@ -108,11 +120,13 @@ async def run(
     run_blocking: RunBlocking = in_thread,
     dice: Dice = random.random,
     dispatcher: Dispatcher | None = None,
+    pacer: Pacer | None = None,
 ) -> Ending:
     """Send what the run has left, until it is done or must stop.
 
-    The target is entered and left by the caller. Raises `JournalError` when the journal can no longer be
-    written: it says how many results are recorded and how many are in doubt.
+    The target is entered and left by the caller. `pacer` (made by `pacer_for`) is given where other calls
+    share the run's rate. Raises `JournalError` when the journal can no longer be written: it says how many
+    results are recorded and how many are in doubt.
     """
     clock = clock or Clock()
     begun_at = clock.utc()
@@ -134,11 +148,7 @@ async def run(
         )
 
     begun = await run_blocking(begin)
-    pacer = (
-        Pacer(options.rates, now=clock.now)
-        if options.rates
-        else SeekingPacer(now=clock.now, known_per_s=begun.known_per_s)
-    )
+    pacer = pacer or pacer_for(options, clock, begun.known_per_s)
     if begun.is_resumed:
         pacer.go_on(begun.paused_until - clock.utc(), most_s=options.retry.longest_wait_s)
     engine = Engine(
@@ -172,6 +182,13 @@ class _Begun(NamedTuple):
     is_resumed: bool
     is_past_canary: bool
     paused_until: float  #: UTC; what the API asked for last
+
+
+def pacer_for(options: RunOptions, clock: Clock, known_per_s: float | None) -> Pacer:
+    """A pacer for these rates; for none, one that finds the rate, from what an earlier run settled at."""
+    if options.rates:
+        return Pacer(options.rates, now=clock.now)
+    return SeekingPacer(now=clock.now, known_per_s=known_per_s)
 
 
 class Engine:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from batch import fleet_sql
+from batch import fleet_sql, verification_sql
 from batch import journal_sql as sql
 from batch.errors import JournalError
 from batch.journal import Claim, Ended, Event, NewRun, Pick, Shard, merged
@@ -22,6 +22,7 @@ from batch.sqlite_fleet import Merging, fold
 from batch.sqlite_reader import SqliteReader
 from batch.states import RUN_MOVES, RequestState, RunState, StopReason
 from batch.target import Verdict
+from batch.verification import Snapshot, Verification
 
 #: How many requests are handed to SQLite at once while a plan is pinned.
 _PIN_CHUNK = 20_000
@@ -308,6 +309,30 @@ class SqliteJournal(SqliteReader):
         with self._transaction():
             fold(self._db, no, self._merging)
             self._db.execute(sql.END_RUN, (reason.run_state.value, reason.value, at, no))
+
+    def record_verified(self, run_id: str, verified: Sequence[Verification]) -> None:
+        """Record what reading back said of these requests, in place of what it said of them before."""
+        no = self._no(run_id)
+        with self._transaction():
+            self._db.executemany(
+                verification_sql.INSERT_VERIFICATION,
+                (verification_sql.verification_values(no, one) for one in verified),
+            )
+
+    def record_snapshot(self, run_id: str, snapshots: Sequence[Snapshot]) -> None:
+        """Record what was there of these requests' numbers before anything was sent to them."""
+        no = self._no(run_id)
+        with self._transaction():
+            ids = {one.payload.sha256: self._take(one.payload) for one in snapshots if one.payload}
+            self._db.executemany(
+                verification_sql.INSERT_SNAPSHOT,
+                (
+                    verification_sql.snapshot_values(
+                        no, one, ids[one.payload.sha256] if one.payload else None
+                    )
+                    for one in snapshots
+                ),
+            )
 
     def settle(self) -> None:
         """Let the fleet know what was sent by runs whose process died."""

@@ -1,0 +1,117 @@
+"""Compares what was sent with what is there: whole blocks, place by place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import orjson
+
+from batch.read_back import Blocks
+from batch.schema import dotted
+from batch.sealing import discreet
+from batch.verification import Comparison, Difference
+
+#: How many characters of a value are told, and how many differences of one request.
+_LONGEST = 120
+_MOST = 20
+
+#: What stands in an answer where the API shows no secret.
+_HIDDEN = re.compile(r"\*{3,}|[•…]{2,}|(?i:\bredacted\b|\bmasked\b)")
+
+_Path = tuple[str | int, ...]
+_NOTHING = object()
+
+
+class Compared(NamedTuple):
+    """What the blocks of one request come to; `hidden` are the places that the API shows only masked."""
+
+    blocks: dict[str, Comparison]
+    differences: tuple[Difference, ...]
+    hidden: tuple[str, ...]
+
+
+def compare(sent: Mapping[str, object], shown: Blocks) -> Compared:
+    """Say of every block that was sent whether it is there as it was sent.
+
+    All that was sent must be there, and be equal: numbers by value, text to the letter, lists in the same
+    order and of the same length. What is there beyond that is the API's own, and no difference. A block that
+    is not shown, or of which a part is masked and nothing else differs, is not readable; one that is shown
+    as null is there, and empty.
+    """
+    blocks: dict[str, Comparison] = {}
+    differences: list[Difference] = []
+    hidden: list[str] = []
+    for name, block in sent.items():
+        if name not in shown:
+            blocks[name] = Comparison.NOT_READABLE
+            continue
+        found = list(_walk((name,), block, shown[name]))
+        different = [one for one in found if isinstance(one, Difference)]
+        masked = [one for one in found if isinstance(one, str)]
+        differences += different
+        hidden += masked
+        blocks[name] = (
+            Comparison.DRIFTED if different else Comparison.NOT_READABLE if masked else Comparison.VERIFIED
+        )
+    return Compared(blocks, tuple(differences[:_MOST]), tuple(hidden[:_MOST]))
+
+
+def has_hidden(value: object) -> bool:
+    """Whether any text in a JSON value is masked, so that it cannot be what is really there."""
+    match value:
+        case str():
+            return _HIDDEN.search(value) is not None
+        case dict():
+            return any(has_hidden(part) for part in value.values())
+        case list():
+            return any(has_hidden(part) for part in value)
+        case _:
+            return False
+
+
+def _walk(path: _Path, sent: object, there: object) -> Iterator[Difference | str]:
+    """The differences below a place, and as plain text the places that are masked."""
+    if isinstance(sent, dict) and isinstance(there, dict):
+        for name, value in sent.items():
+            yield from _walk((*path, name), value, there.get(name, _NOTHING))
+    elif isinstance(sent, list) and isinstance(there, list) and _is_of_objects(sent, there):
+        for place, (one, other) in enumerate(zip(sent, there, strict=True)):
+            yield from _walk((*path, place), one, other)
+    elif _is_equal(sent, there):
+        return
+    elif isinstance(there, str) and _HIDDEN.search(there):
+        yield dotted(path)
+    else:
+        yield _difference(path, sent, there)
+
+
+def _is_of_objects(sent: list[object], there: list[object]) -> bool:
+    """Whether two lists are compared element by element: what differs in a list of words is the list."""
+    return len(sent) == len(there) and all(isinstance(element, dict) for element in (*sent, *there))
+
+
+def _is_equal(sent: object, there: object) -> bool:
+    match sent, there:
+        case (bool(), _) | (_, bool()):
+            return sent is there
+        case (list(), list()):
+            return len(sent) == len(there) and all(map(_is_equal, sent, there))
+        case _:
+            return sent == there
+
+
+def _difference(path: _Path, sent: object, there: object) -> Difference:
+    was, now = _words(sent), _words(there)
+    if was == now:
+        now = f"another such ({now})"
+    return Difference(dotted(path), was, now)
+
+
+def _words(value: object) -> str:
+    """A value as JSON on one line, cut, and without what opens a webhook."""
+    if value is _NOTHING or value is None:
+        return "nothing"
+    text = orjson.dumps(discreet(value)).decode()
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -1,0 +1,101 @@
+"""What was read back: of a request whether it is there as it was sent, of a number what was there before.
+
+The values that the journal keeps; `batch.verifying` and `batch.snapshots` make them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+from batch.plans import Payload
+
+
+class Comparison(StrEnum):
+    """What reading back says of a request, or of one of its blocks."""
+
+    VERIFIED = "verified"  #: read, and all that was sent is there
+    DRIFTED = "drifted"  #: read, and something else is there
+    MISSING = "missing"  #: read, and there is no such number, or nothing in that direction
+    NOT_READABLE = "not_readable"  #: the target does not show it, or not all of it
+    UNREAD = "unread"  #: it could not be read
+    REPLACED = "replaced"  #: a later run has sent something else: there is nothing left of this to verify
+
+    @property
+    def differs(self) -> bool:
+        """Whether what is there is surely not what was sent."""
+        return self in (Comparison.DRIFTED, Comparison.MISSING)
+
+    @property
+    def needs_a_look(self) -> bool:
+        """Whether somebody has to do something: it differs, or nobody knows whether it does."""
+        return self.differs or self is Comparison.UNREAD
+
+
+#: What decides for a request of several blocks: the first of these that one of its blocks is.
+_WEIGHT = (
+    Comparison.UNREAD,
+    Comparison.MISSING,
+    Comparison.DRIFTED,
+    Comparison.NOT_READABLE,
+    Comparison.REPLACED,
+    Comparison.VERIFIED,
+)
+
+
+def of_blocks(comparisons: Iterable[Comparison]) -> Comparison:
+    """What blocks come to together: verified only if each of them is (or was replaced, but not all were)."""
+    found = set(comparisons)
+    if found == {Comparison.VERIFIED, Comparison.REPLACED}:
+        return Comparison.VERIFIED
+    return next(comparison for comparison in _WEIGHT if comparison in found)
+
+
+class Difference(NamedTuple):
+    """One place where something else is there than was sent, in short words; URLs are masked."""
+
+    path: str  #: from the block on: `codec_config.codecs`
+    sent: str
+    there: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: sent {self.sent}, there is {self.there}"
+
+
+class Verification(NamedTuple):
+    """What reading back said of one request.
+
+    `at` is when it was read (UTC, seconds since the epoch). `blocks` has each block that was sent.
+    `message` says why it could not be read, or what of it, or by which run it was replaced.
+    """
+
+    seq: int
+    at: float
+    comparison: Comparison
+    blocks: Mapping[str, Comparison]
+    differences: tuple[Difference, ...] = ()
+    message: str = ""
+
+    @property
+    def in_words(self) -> str:
+        """What there is to say beyond the word: what differs, what is not shown, why it was not read."""
+        parts = [str(difference) for difference in self.differences]
+        for comparison, words in ((Comparison.NOT_READABLE, "not shown"), (Comparison.MISSING, "not there")):
+            names = [name for name, found in self.blocks.items() if found is comparison]
+            if names:
+                parts.append(f"{', '.join(names)}: {words}")
+        return "; ".join([*parts, *([self.message] if self.message else [])])
+
+
+class Snapshot(NamedTuple):
+    """What was there of one request's number and direction before the run sent anything to it.
+
+    `payload` holds the blocks that the target showed, whichever the request sends; None if it showed none.
+    `is_there` is False where nothing was set up in that direction. `at` is when it was read (UTC, seconds).
+    """
+
+    seq: int
+    at: float
+    is_there: bool
+    payload: Payload | None
