@@ -14,7 +14,7 @@ class Evidence:
 
     `broken` has cells that show an error (`#N/A`), and formulas that were saved without their value, with an
     empty text. `percents` are numbers shown as such: 0.2 as 20%. `merged` are first and last cells of areas
-    that are shown as one. `last_row` and `last_column` are the farthest with a value, -1 if there is none.
+    that are shown as one. No value stands beyond `last_row` and `last_column` (-1: there is none at all).
     `text_bytes` is what the texts of all cells come to when each has its own, or more.
     """
 

@@ -16,7 +16,7 @@ import datetime
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import python_calamine as calamine
@@ -98,7 +98,7 @@ def open_workbook(
     every = _guarded(source, lambda book: list(book.sheets_metadata))
     title, warnings = _picked(every, source.name, options.worksheet)
     name = source.name if len(every) == 1 else f"{source.name}#{title}"
-    evidence = tables[title] if title in tables else _evidence(source, container, title)
+    evidence = tables[title] if title in tables else _evidence(source, container, title, bounds)
     evidence.check(name, bounds)
     sheet = _load(source, title)
     if container is Container.OFFICE_XML:
@@ -151,14 +151,14 @@ def _picked(
     return visible[0], (Problem("", message, "sheet.hidden_worksheets"),)
 
 
-def _evidence(source: Source, container: Container, title: str) -> Evidence:
+def _evidence(source: Source, container: Container, title: str, bounds: Bounds) -> Evidence:
     with source.open() as file, refusing_damage(source.name):
         if container is Container.OFFICE_BINARY:
             return look_through_xlsb(file, title, source.name)
         if container is Container.OFFICE_XML:
             from batch.xlsx_evidence import look_through
 
-            return look_through(file, title, source.name)
+            return look_through(file, title, source.name, bounds)
         raise KeyError(title)
 
 
@@ -188,13 +188,14 @@ def _rows(sheet: calamine.CalamineSheet, evidence: Evidence) -> Iterator[list[Va
 
     Rows at the end that show nothing but errors, or formulas without value, are no rows for calamine.
     """
-    before: list[Value] = [""] * (sheet.start[1] if sheet.start else 0)
-    count = 0
-    for row in sheet.iter_rows():
-        count += 1
-        yield before + row if before else row
-    for _ in range(count, max((row for row, _ in evidence.broken), default=-1) + 1):
-        yield [*before, *[""] * sheet.width]
+    start, end = sheet.start, sheet.end
+    last_broken = max((row for row, _ in evidence.broken), default=-1)
+    rows: Iterator[list[Value]] = sheet.iter_rows()
+    if start and start[1]:
+        before: list[Value] = [""] * start[1]
+        rows = (before + row for row in rows)
+    blank: list[Value] = [""] * (end[1] + 1 if end else 1)
+    return itertools.chain(rows, itertools.repeat(blank, max(last_broken - (end[0] if end else -1), 0)))
 
 
 def _text(value: Value) -> str:
@@ -268,10 +269,15 @@ class _Finisher:
         """The texts of a column."""
         header, longest = self._sheet.header[column], self._sheet.bounds.cell_chars
         kinds = set(map(type, values))
-        texts = [
-            value if type(value) is str else _number_text(value) if type(value) is float else _text(value)
-            for value in values
-        ]
+        if kinds == {str}:
+            texts = list(cast("Sequence[str]", values))
+        else:
+            # Numbers such as ports are the same over and over.
+            shown = {value: _number_text(value) for value in {v for v in values if type(v) is float}}
+            texts = [
+                value if type(value) is str else shown[value] if type(value) is float else _text(value)
+                for value in values
+            ]
         if max(map(len, texts), default=0) > longest:
             for at, text in enumerate(texts):
                 if len(text) > longest:

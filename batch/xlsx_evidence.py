@@ -16,6 +16,7 @@ from xml.parsers import expat
 
 import numpy as np
 
+from batch.chunks import Bounds
 from batch.containers import unpack
 from batch.errors import SheetError
 from batch.evidence import Evidence
@@ -26,10 +27,15 @@ _BUILTIN_PERCENTS = {9, 10}
 _RELATION_ID = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 _STRICT_RELATION_ID = "{http://purl.oclc.org/ooxml/officeDocument/relationships}id"
 
-#: Cells and rows written in another way than `<c r="A1" ...>` and `<row r="1" ...>`.
-_ODD_CELL = re.compile(rb'<c(?! r="[A-Z]{1,3}\d{1,7}"[ />])[\s/>]')
+#: Cells and rows written in another way than `<c r="A1" ...>` and `<row r="1" ...>`; for cells by the most
+#: digits that the number of their row may have.
+_ODD_CELLS = [
+    re.compile(rb'<c(?! r="[A-Z]{1,3}\d{1,%d}"[ />])[\s/>]' % digits if digits else rb"<c[\s/>]")
+    for digits in range(8)
+]
 _ODD_ROW = re.compile(rb'<row(?! (?:[^>]* )?r="\d{1,7}"[ />])[\s/>]')
 _PREFIXED = re.compile(rb":(?:c|row)[\s/>]")
+_LETTERS = re.compile(rb'<c r="([A-Z]+)')
 _FILLED = re.compile(rb'<c r="([A-Z]+\d+)"(?:[^>]*[^/>])?>')
 _ERROR = re.compile(
     rb'<c r="([A-Z]+\d+)"[^>]*\bt="e"[^>]*>\s*(?:<f\b(?:[^>]*/>|[^>]*>[^<]*</f>)\s*)?<v[^>]*>\s*([^<\s]*)'
@@ -54,13 +60,22 @@ _LAST_ROW = re.compile(rb'<row [^>]*\br="(\d+)"')
 _REFERENCE = re.compile(r"([A-Za-z]{1,3})(\d{1,7})")
 
 
-def look_through(file: BinaryIO, worksheet: str, name: str) -> Evidence:
-    """Gather the evidence of one worksheet; various errors if the workbook is damaged."""
+def look_through(file: BinaryIO, worksheet: str, name: str, bounds: Bounds) -> Evidence:
+    """Gather the evidence of one worksheet; various errors if the workbook is damaged.
+
+    How far its cells reach is found exactly only where a quick look leaves it in doubt whether that is
+    within the bounds; otherwise it may be overstated.
+    """
     with zipfile.ZipFile(file) as archive:
         entry = archive.getinfo(_part_of(archive, worksheet))
-        evidence = Evidence()
-        search = _Search(evidence, _percent_styles(archive))
+        percents = _percent_styles(archive)
+        search = _Search(percents, is_exact=False)
         search.run(unpack(file, entry, name), name)
+        columns = search.evidence.last_column + 1
+        if columns > bounds.columns or columns * (search.evidence.last_row + 1) > bounds.cells:
+            search = _Search(percents, is_exact=True)
+            search.run(unpack(file, entry, name), name)
+        evidence = search.evidence
         evidence.text_bytes = _text_bytes(file, archive, entry, search.shared_cells, name)
     return evidence
 
@@ -68,15 +83,16 @@ def look_through(file: BinaryIO, worksheet: str, name: str) -> Evidence:
 class _Search:
     """One pass over a worksheet, a stretch of whole rows at a time."""
 
-    def __init__(self, evidence: Evidence, percent_styles: frozenset[str]) -> None:
-        self._evidence = evidence
+    def __init__(self, percent_styles: frozenset[str], *, is_exact: bool) -> None:
+        self.evidence = Evidence()
+        self.shared_cells = 0
+        self._is_exact = is_exact
         self._percent_styles = percent_styles
         styles = "|".join(sorted(percent_styles)).encode()
         self._percent = (
-            re.compile(rb'<c r="([A-Z]+\d+)"([^>]*\bs="(?:' + styles + rb')"[^>]*[^/>])>') if styles else None
+            re.compile(rb'<c r="([A-Z]+\d+)"([^>]*\bs="(?:' + styles + rb')"[^>]*[^/])>') if styles else None
         )
         self._row_before = 0
-        self.shared_cells = 0
 
     def run(self, pieces: Iterator[bytes], name: str) -> None:
         carried = b""
@@ -97,14 +113,20 @@ class _Search:
 
     def _stretch(self, xml: bytes) -> None:
         # Cells whose text is kept elsewhere; what looks like one and is none counts as well.
-        self.shared_cells += xml.count(b'"s"') + xml.count(b"'s'")
-        if _ODD_CELL.search(xml) or _ODD_ROW.search(xml) or _PREFIXED.search(xml):
+        self.shared_cells += xml.count(b'"s"') + (xml.count(b"'s'") if b"'" in xml else 0)
+        rows = _LAST_ROW.findall(xml[max(xml.rfind(b"<row "), 0) :])
+        digits = min(len(rows[-1]), 7) if rows else 0
+        if _ODD_CELLS[digits].search(xml) or _ODD_ROW.search(xml) or _PREFIXED.search(xml):
             self._parse(xml)
             return
-        evidence = self._evidence
-        filled = _FILLED.findall(xml)
-        if filled:
-            evidence.reach(*_farthest(filled))
+        if rows:
+            self._row_before = int(rows[-1])
+        evidence = self.evidence
+        if self._is_exact:
+            if filled := _FILLED.findall(xml):
+                evidence.reach(*_farthest(filled))
+        elif columns := set(_LETTERS.findall(xml)):
+            evidence.reach(10**digits - 2, max(_column(letters.decode()) for letters in columns))
         if b't="e"' in xml:
             evidence.broken |= {_place(ref): shown.decode() for ref, shown in _ERROR.findall(xml)}
         if b"<f" in xml and _NO_VALUE_HINT.search(xml):
@@ -119,12 +141,9 @@ class _Search:
                     evidence.percents.add(_place(ref))
         if b'hidden="' in xml:
             evidence.hidden_rows |= {int(one or other) - 1 for one, other in _HIDDEN_ROW.findall(xml)}
-        rows = _LAST_ROW.findall(xml[xml.rfind(b"<row ") :])
-        if rows:
-            self._row_before = int(rows[-1])
 
     def _parse(self, xml: bytes) -> None:
-        parser = _OddParser(self._evidence, self._percent_styles, self._row_before)
+        parser = _OddParser(self.evidence, self._percent_styles, self._row_before)
         self._row_before = parser.run(xml)
 
 

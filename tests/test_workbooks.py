@@ -85,7 +85,16 @@ def test_standard_input_may_be_a_workbook(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_values_are_shown_plainly(book: MakeBook) -> None:
     """Numbers have no needless fraction and no more than 15 digits; truths and dates are texts."""
-    values = [14155550100, 5061.5, 0.1 + 0.2, 1e21, True, datetime.date(2026, 1, 31), datetime.time(12, 30)]
+    values = [
+        14155550100,
+        5061.5,
+        0.1 + 0.2,
+        1e21,
+        True,
+        1,
+        datetime.date(2026, 1, 31),
+        datetime.time(12, 30),
+    ]
     values += [datetime.datetime(2026, 1, 31, 12, 30, tzinfo=None)]  # noqa: DTZ001 - a workbook has no zones
     path = book(lambda sheet: [sheet.append(["+1", "t", value]) for value in values])
     notes = [cells[2] for cells in rows_of(open_one(path)).values()]
@@ -95,6 +104,7 @@ def test_values_are_shown_plainly(book: MakeBook) -> None:
         "0.3",
         "1E+21",
         "TRUE",
+        "1",
         "2026-01-31",
         "12:30:00",
         "2026-01-31 12:30:00",
