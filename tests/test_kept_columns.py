@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import orjson
 
 from batch.bland.payloads import SCHEMA
-from batch.plan_text import request_body
+from batch.plan_text import request_body, write_rejects
 from batch.planning import PlanOptions, make_plan
 from batch.plans import Plan
 from batch.sheets import SheetOptions, open_sheets
@@ -24,13 +26,21 @@ alert_config:
 """
 
 
-def plan_of(folder: Path, webhook: str, header: str, row: str, environ: dict[str, str] | None = None) -> Plan:
+def plan_of(
+    folder: Path,
+    webhook: str,
+    header: str,
+    row: str,
+    *,
+    environ: dict[str, str] | None = None,
+    options: PlanOptions | None = None,
+) -> Plan:
     """A sheet of one row."""
     (folder / "alerts.yaml").write_text(TEMPLATE % webhook, encoding="utf-8")
     sheet = folder / "numbers.csv"
     sheet.write_text(f"phone_number,template,{header}\n+14155550100,alerts,{row}\n", encoding="utf-8")
     templates = TemplateFolder(folder, SCHEMA, environ=environ or {})
-    return make_plan(open_sheets([sheet], SheetOptions(), blocks=SCHEMA.blocks), templates, PlanOptions())
+    return make_plan(open_sheets([sheet], SheetOptions(), blocks=SCHEMA.blocks), templates, options)
 
 
 def cells(plan: Plan) -> list[str]:
@@ -87,3 +97,16 @@ def test_webhook_of_the_environment_is_shown_by_its_name(tmp_path: Path) -> None
     assert webhook_sent(plan) == HOOK
     assert dict(plan.environment) == {"OPS_HOOK": HOOK}
     assert "s3cret" not in repr(plan)
+
+
+def test_rejects_to_mend_have_what_the_sheet_had(tmp_path: Path) -> None:
+    """Rows that are given back to be mended are whole, in a file that nobody else can read."""
+    row = f"{HOOK}\n+1415,alerts,{HOOK}"
+    plan = plan_of(tmp_path, "${hook}", "hook", row, options=PlanOptions(keep_secrets=True))
+    before = os.umask(0)
+    try:
+        write_rejects(plan, tmp_path / "mend.csv")
+    finally:
+        os.umask(before)
+    assert f"+1415,alerts,{HOOK}," in (tmp_path / "mend.csv").read_text(encoding="utf-8")
+    assert stat.S_IMODE((tmp_path / "mend.csv").stat().st_mode) == 0o600
