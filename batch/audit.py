@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
+import orjson
 
+from batch.errors import JournalError
 from batch.journal import RunRecord
 from batch.plans import Payload, plan_digest
 from batch.sealing import names_in
 from batch.sqlite_reader import SqliteReader
-from batch.states import RunState
+from batch.states import RequestState, RunState
+
+#: The states of what has not ended.
+LEFT = frozenset(state for state in RequestState if not state.is_final)
 
 #: How many of SQLite's own findings are told; the first says what there is to know.
 _MOST_FINDINGS = 3
@@ -83,6 +89,8 @@ _STILL_CLAIMED = _Rule(
 _KEYS = (
     "SELECT number, direction, payload_id FROM requests WHERE run_no = ? AND state != 'skipped' ORDER BY seq"
 )
+_PAYLOADS = """
+SELECT DISTINCT payload_id FROM requests WHERE run_no = ? AND state IN (SELECT value FROM json_each(?))"""
 _ROWS = "SELECT sheet_id, SUM(row_count) FROM cells WHERE run_no = ? GROUP BY sheet_id"
 
 
@@ -95,7 +103,7 @@ class JournalAudit(SqliteReader):
 
     def integrity(self) -> list[str]:
         """What is wrong with the file, or with what it holds by content; nothing if it is whole."""
-        with self._translated():
+        with self._reading():
             found = [text for (text,) in self._db.execute(f"PRAGMA integrity_check({_MOST_FINDINGS})")]
             changed = sum(
                 hashlib.sha256(body).hexdigest() != sha256 and not names_in(body)
@@ -105,6 +113,24 @@ class JournalAudit(SqliteReader):
         if changed:
             damage.append(f"{_many(changed, 'payload')} not as pinned: the content and its digest differ")
         return damage
+
+    def check_to_be_sent(self, run: RunRecord, states: Collection[RequestState] = LEFT) -> None:
+        """Whether what is about to be sent, the requests in these states, is what was planned.
+
+        `JournalError` if the requests or a payload are others; `CredentialsError` if a payload needs a secret
+        that the environment does not have, or not any more.
+        """
+        no = self._no(run.id)
+        changed = next(self._changed_plan(no, run), "")
+        if changed:
+            raise JournalError(
+                f"the journal {self._path}: run {run.id} is damaged: {changed}. Nothing more is sent. "
+                "Restore it from a backup, or plan the sheet anew"
+            )
+        with self._reading():
+            found = self._db.execute(_PAYLOADS, (no, orjson.dumps([*states]))).fetchall()
+        for (payload_id,) in found:
+            self.payload(payload_id)
 
     def contradictions(self, run: RunRecord) -> list[str]:
         """What it says of a run that cannot be so: every request counts once, every row is there."""
@@ -118,12 +144,12 @@ class JournalAudit(SqliteReader):
         elif run.state is not RunState.RUNNING:
             rules.append(_STILL_CLAIMED)
         for rule in rules:
-            with self._translated():
+            with self._reading():
                 (count,) = self._db.execute(rule.statement, {"no": no}).fetchone()
             if count:
                 yield f"{_many(count, 'request')} {rule.says}"
         counts = self.counts(run.id)
-        with self._translated():
+        with self._reading():
             (requests,) = self._db.execute("SELECT COUNT(*) FROM requests WHERE run_no = ?", (no,)).fetchone()
         if counts.requests != requests:
             yield f"the states add up to {counts.requests:,} requests, and there are {requests:,}"
@@ -132,7 +158,7 @@ class JournalAudit(SqliteReader):
         yield from self._changed_plan(no, run)
 
     def _missing_rows(self, no: int, run: RunRecord) -> Iterator[str]:
-        with self._translated():
+        with self._reading():
             kept = dict(self._db.execute(_ROWS, (no,)).fetchall())
         if not kept and any(sheet.row_count for sheet in run.sheets):
             return  # planned without its cells, as a library's caller may
@@ -144,8 +170,10 @@ class JournalAudit(SqliteReader):
                 )
 
     def _changed_plan(self, no: int, run: RunRecord) -> Iterator[str]:
-        with self._translated():
-            keys = np.array(self._db.execute(_KEYS, (no,)).fetchall(), dtype=np.int64).reshape(-1, 3)
+        with self._reading():
+            keys = np.fromiter(chain.from_iterable(self._db.execute(_KEYS, (no,))), dtype=np.int64).reshape(
+                -1, 3
+            )
             distinct, index = np.unique(keys[:, 2], return_inverse=True)
             sha256s = dict(self._db.execute("SELECT id, sha256 FROM payloads"))
         payloads = [Payload(b"", sha256s.get(int(payload_id), "")) for payload_id in distinct]

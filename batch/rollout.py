@@ -14,9 +14,9 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from contextvars import copy_context
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -32,7 +32,7 @@ from batch.errors import BatchError, ReportError
 from batch.journal import Counts, Journal, NewRun, Pick, RunRecord
 from batch.progress import Progress, default_progress
 from batch.runner import Controls, Ending, RunOptions, run
-from batch.states import StopReason
+from batch.states import RequestState, StopReason
 from batch.version import __version__
 from batch.workspace import Workspace
 
@@ -171,6 +171,17 @@ class Rollout:
         `also` are further options to be kept with it, as JSON values.
         """
         return self._named(self.journal.create_run(plan, _new_run(destination, sending, also)))
+
+    def check_trusted(self, run: RunRecord, states: Collection[RequestState] | None = None) -> None:
+        """Whether what the journal would send of a run is what was planned, before any of it is sent.
+
+        `states` are those of the requests to be sent: what is left, if left out. `JournalError` if it is not,
+        `CredentialsError` if it needs a secret that is not at hand.
+        """
+        from batch.audit import LEFT, JournalAudit
+
+        with closing(JournalAudit(self.workspace.journal_path)) as journal:
+            journal.check_to_be_sent(run, LEFT if states is None else states)
 
     def derive(self, parent: RunRecord, pick: Pick, destination: Destination, sending: Sending) -> str:
         """A new run of some requests of another, with the payloads that were pinned then; returns its id."""
@@ -357,6 +368,7 @@ def _new_run(destination: Destination, sending: Sending, also: Mapping[str, obje
     return NewRun(
         target=destination.name,
         created_at=time.time(),
+        account=destination.account,
         options={**sending.pinned(), **destination.pinned, **(also or {})},
         version=__version__,
     )

@@ -72,6 +72,7 @@ def command(
                 f"`{command_line(place, 'retry', found.id)}` sends again what failed or is unknown."
             )
         destination = pinned_destination(found.options, found.target, key_file=key_file)
+        rollout.check_trusted(found)
         sending = Given(params).sending_over(ctx, Sending.from_pinned(found.options))
         left = rollout.journal.counts(found.id).left
         rate = sending.rate if sending.run_options().rates else "the rate that the API allows"

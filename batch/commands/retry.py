@@ -90,6 +90,7 @@ def command(
         if not yes:
             confirm(f"Send {what} again to {where}?")
         check_reachable(destination)
+        rollout.check_trusted(parent, STATES)
         run_id = rollout.derive(parent, pick, destination, sending)
         talk.say(
             f"Run {run_id}: sending {what} again to {where}.",
