@@ -100,12 +100,17 @@ class Cause:
     @property
     def title(self) -> str:
         """The cause on one line: `NOT_FOUND (404): no such number <number>`."""
-        status = f"HTTP {self.http_status}" if self.http_status is not None else "no answer"
-        is_named = self.error_code not in ("", f"HTTP_{self.http_status}")
-        head = f"{self.error_code} ({status})" if is_named else status
-        if self.message.startswith(head):
-            return self.message
-        return f"{head}: {self.message}" if self.message else head
+        return title_of(self.error_code, self.http_status, self.message)
+
+
+def title_of(error_code: str, http_status: int | None, message: str) -> str:
+    """A code, a status and the shape of a message on one line."""
+    status = f"HTTP {http_status}" if http_status is not None else "no answer"
+    is_named = error_code not in ("", f"HTTP_{http_status}")
+    head = f"{error_code} ({status})" if is_named else status
+    if message.startswith(head):
+        return message
+    return f"{head}: {message}" if message else head
 
 
 @dataclass(slots=True)

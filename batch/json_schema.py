@@ -27,6 +27,13 @@ def schema_of(kind: type, *, title: str) -> dict[str, Any]:
     return {"$schema": _DIALECT, "title": title, **whole, "$defs": parts}
 
 
+def list_schema_of(kind: type, *, title: str) -> dict[str, Any]:
+    """The JSON Schema of a list of such objects."""
+    parts: dict[str, Any] = {}
+    items = _type(kind, parts)
+    return {"$schema": _DIALECT, "title": title, "type": "array", "items": items, "$defs": parts}
+
+
 def _object(kind: type, parts: dict[str, Any]) -> dict[str, Any]:
     hints = get_type_hints(kind)
     known = fields(kind)
@@ -43,8 +50,12 @@ def _object(kind: type, parts: dict[str, Any]) -> dict[str, Any]:
 
 def _type(hint: Any, parts: dict[str, Any]) -> dict[str, Any]:
     origin, arguments = get_origin(hint), get_args(hint)
+    if hint is object:
+        return {}  # any JSON value
     if origin is UnionType:
-        return {"type": [_SIMPLE[argument] for argument in arguments]}
+        if all(argument in _SIMPLE for argument in arguments):
+            return {"type": [_SIMPLE[argument] for argument in arguments]}
+        return {"anyOf": [_type(argument, parts) for argument in arguments]}
     if origin is tuple:
         return {"type": "array", "items": _type(arguments[0], parts)}
     if origin is dict:

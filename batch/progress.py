@@ -244,9 +244,7 @@ class LineProgress(_Paced):
         self._stream = stream
 
     def _show(self, counts: Counts, eta_s: float | None, note: str, wait_s: float) -> None:
-        ended = counts.requests - counts.left
-        line = _line(counts, self._pace.rate_per_s, eta_s, note, wait_s)
-        self._stream.write(f"{ended} of {counts.requests} done: {line}\n")
+        self._stream.write(f"{line_of(counts, self._pace.rate_per_s, eta_s, note, wait_s)}\n")
         self._stream.flush()
 
 
@@ -336,8 +334,10 @@ def _joined(parts: Sequence[_Part]) -> str:
     return ", ".join(part.text for part in parts) or "starting"
 
 
-def _line(counts: Counts, rate_per_s: float, eta_s: float | None, note: str, wait_s: float) -> str:
-    return _joined(_parts(counts, rate_per_s, eta_s, note, wait_s))
+def line_of(counts: Counts, rate_per_s: float, eta_s: float | None, note: str, wait_s: float) -> str:
+    """Where a run stands on a line, for logs: `29 of 340 done: 20 succeeded, 9 failed, 9.8/s, 32 s left`."""
+    said = _joined(_parts(counts, rate_per_s, eta_s, note, wait_s))
+    return f"{counts.requests - counts.left} of {counts.requests} done: {said}"
 
 
 #: A bar with what is said behind it; tqdm puts a comma between.

@@ -175,12 +175,16 @@ class Workspace:
         """The journal to read only, also while a run is going; `UsageError` if there is none."""
         from batch.sqlite_reader import SqliteReader
 
+        self.check_begun()
+        return cast("Journal", SqliteReader(self.journal_path))  # the reading half, for those who only read
+
+    def check_begun(self) -> None:
+        """`UsageError` if there is no journal yet."""
         if not self.journal_path.exists():
             raise UsageError(
                 f"{self.path}: there are no runs here. `sipbatch run SHEET` makes the first one; "
                 "--workspace names another folder."
             )
-        return cast("Journal", SqliteReader(self.journal_path))  # the reading half, for those who only read
 
     def records(self) -> list[RunRecord]:
         """All runs, oldest first; `UsageError` if there is no journal."""

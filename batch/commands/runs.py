@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -46,7 +45,9 @@ def command(*, workspace: Path, limit: int | None, as_json: bool) -> int:
         newest_first = journal.runs()[::-1][:limit]
         standings = [standing(journal, run, holder, now=now) for run in newest_first]
     if as_json:
-        deliver(json.dumps([one.to_json() for one in standings], indent=2))
+        import orjson
+
+        deliver(orjson.dumps([one.part() for one in standings], option=orjson.OPT_INDENT_2).decode())
     else:
         deliver("\n".join(_table([HEADER, *(_row(one) for one in standings)])))
     return 0
