@@ -37,6 +37,11 @@ class Destination(Protocol):
         ...
 
     @property
+    def account(self) -> str:
+        """Whose numbers these are, where several accounts share a workspace; empty where it has no name."""
+        ...
+
+    @property
     def in_words(self) -> str:
         """What it is, for the question before a run and the lines after it."""
         ...
@@ -63,6 +68,7 @@ class Live:
     key: ApiKey
     auth_scheme: str = "bearer"
     key_file: Path | None = None
+    account: str = ""
 
     @property
     def name(self) -> str:
@@ -72,7 +78,8 @@ class Live:
     @property
     def in_words(self) -> str:
         """Says outright if it is the live API."""
-        return f"the live API at {self.base_url}" if self.base_url == LIVE_URL else self.base_url
+        where = f"the live API at {self.base_url}" if self.base_url == LIVE_URL else self.base_url
+        return f"{where}, account {self.account}" if self.account else where
 
     @property
     def pinned(self) -> Mapping[str, object]:
@@ -81,6 +88,7 @@ class Live:
             "base_url": self.base_url,
             "auth_scheme": self.auth_scheme,
             "key_file": None if self.key_file is None else str(self.key_file.absolute()),
+            "account": self.account,
         }
 
     async def probe(self) -> None:
@@ -104,6 +112,11 @@ class EmbeddedSandbox:
     def name(self) -> str:
         """One name, whichever port it gets."""
         return SANDBOX
+
+    @property
+    def account(self) -> str:
+        """It has but one."""
+        return ""
 
     @property
     def in_words(self) -> str:
@@ -149,6 +162,11 @@ class Given:
         return self.target.name
 
     @property
+    def account(self) -> str:
+        """Its name says all."""
+        return ""
+
+    @property
     def in_words(self) -> str:
         """As the target says."""
         return self.target.name
@@ -183,8 +201,12 @@ def sandbox_options(given: Mapping[str, object]) -> SandboxOptions:
     return SandboxOptions(**options)
 
 
-def live(base_url: str, *, key_file: Path | None = None, auth_scheme: str = "bearer") -> Live:
+def live(
+    base_url: str, *, key_file: Path | None = None, auth_scheme: str = "bearer", account: str = ""
+) -> Live:
     """The API at this address, with the key that the environment, the key file or a `.env` has.
+
+    `account` is a name for whose numbers these are, where several accounts share a workspace.
 
     `UsageError` if that is no address, `CredentialsError` if there is no key.
     """
@@ -194,7 +216,7 @@ def live(base_url: str, *, key_file: Path | None = None, auth_scheme: str = "bea
     url = read_address(base_url).url
     key = find_key(os.environ, Path.cwd(), key_file)
     KEYS_READ.append(key)
-    return Live(url, key, auth_scheme, key_file)
+    return Live(url, key, auth_scheme, key_file, account)
 
 
 def pinned_destination(
@@ -211,7 +233,8 @@ def pinned_destination(
             pinned_file = rest.get("key_file")
             if key_file is None and isinstance(pinned_file, str):
                 key_file = Path(pinned_file)
-            return live(base_url, key_file=key_file, auth_scheme=auth_scheme)
+            account = str(rest.get("account", ""))
+            return live(base_url, key_file=key_file, auth_scheme=auth_scheme, account=account)
         case _:
             raise UsageError(
                 f"this run was sent to {target} by a program of its own, not by this command. "

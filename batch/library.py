@@ -210,12 +210,15 @@ def api(
     *,
     key_file: AnyPath | None = None,
     auth_scheme: Literal["bearer", "raw"] = "bearer",
+    account: str = "",
 ) -> Live:
     """The API as a target, with the key from `BLAND_API_KEY`, the key file or a `.env`.
 
+    `account` is a name of your own, where several accounts share a workspace.
     `CredentialsError` if there is none, or others can read it; `UsageError` for an address that is none.
     """
-    return live(base_url, key_file=None if key_file is None else Path(key_file), auth_scheme=auth_scheme)
+    path = None if key_file is None else Path(key_file)
+    return live(base_url, key_file=path, auth_scheme=auth_scheme, account=account)
 
 
 def _destination(target: Destination | Target | str) -> Destination:

@@ -48,6 +48,7 @@ SETTINGS: dict[str, Kind] = {
     "max_failures": Kind.TEXT,
     "base_url": Kind.TEXT,
     "auth_scheme": Kind.TEXT,
+    "account": Kind.TEXT,
     "key_file": Kind.PATH,
     "quiet": Kind.FLAG,
     "log_format": Kind.TEXT,

@@ -75,6 +75,13 @@ _ADDRESS = (
     ),
 )
 
+_ACCOUNT = click.option(
+    "--account",
+    default="",
+    metavar="NAME",
+    help="A name of your own for the account, where several share a workspace.",
+)
+
 _SANDBOX = (
     click.option(
         "--sandbox", is_flag=True, help="Start the embedded API and send to it: nothing real is changed."
@@ -123,12 +130,17 @@ def sending_options(function: Callable[..., R]) -> Callable[..., R]:
 
 def destination_options(function: Callable[..., R]) -> Callable[..., R]:
     """Give a command the options on where to send and with which key."""
-    return _decorated(function, (*_ADDRESS, *_SANDBOX, _KEY_FILE))
+    return _decorated(function, (*_ADDRESS, _ACCOUNT, *_SANDBOX, _KEY_FILE))
 
 
 def address_options(function: Callable[..., R]) -> Callable[..., R]:
     """Give a command `--base-url` and `--auth-scheme`."""
     return _decorated(function, _ADDRESS)
+
+
+def fleet_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command `--base-url`, `--sandbox` and `--account`: which fleet it asks the journal about."""
+    return _decorated(function, (_ADDRESS[0], _SANDBOX[0], _ACCOUNT))
 
 
 def key_file_option(function: Callable[..., R]) -> Callable[..., R]:
@@ -184,6 +196,7 @@ class Given:
                 self.params["base_url"],
                 key_file=self.params["key_file"],
                 auth_scheme=self.params["auth_scheme"],
+                account=self.params["account"],
             )
         if ctx.get_parameter_source("base_url") is ParameterSource.COMMANDLINE:
             raise UsageError("--sandbox and --base-url name two different places: leave one out.")
