@@ -32,30 +32,36 @@ class Compared(NamedTuple):
     hidden: tuple[str, ...]
 
 
-def compare(sent: Mapping[str, object], shown: Blocks) -> Compared:
+def compare(
+    sent: Mapping[str, object], shown: Blocks, *, kept: Mapping[str, object] | None = None
+) -> Compared:
     """Say of every block that was sent whether it is there as it was sent.
 
     All that was sent must be there, and be equal: numbers by value, text to the letter, lists in the same
     order and of the same length. What is there beyond that is the API's own, and no difference. A block that
     is not shown, or of which a part is masked and nothing else differs, is not readable; one that is shown
     as null is there, and empty.
+
+    `kept` is what was sent as the journal keeps it: where the two differ stands a secret, of which nothing
+    is told.
     """
     blocks: dict[str, Comparison] = {}
-    differences: list[Difference] = []
+    differences: list[_Place] = []
     hidden: list[str] = []
     for name, block in sent.items():
         if name not in shown:
             blocks[name] = Comparison.NOT_READABLE
             continue
         found = list(_walk((name,), block, shown[name]))
-        different = [one for one in found if isinstance(one, Difference)]
+        different = [one for one in found if isinstance(one, _Place)]
         masked = [one for one in found if isinstance(one, str)]
         differences += different
         hidden += masked
         blocks[name] = (
             Comparison.DRIFTED if different else Comparison.NOT_READABLE if masked else Comparison.VERIFIED
         )
-    return Compared(blocks, tuple(differences[:_MOST]), tuple(hidden[:_MOST]))
+    told = tuple(_difference(one, sent if kept is None else kept) for one in differences[:_MOST])
+    return Compared(blocks, told, tuple(hidden[:_MOST]))
 
 
 def has_hidden(value: object) -> bool:
@@ -71,8 +77,16 @@ def has_hidden(value: object) -> bool:
             return False
 
 
-def _walk(path: _Path, sent: object, there: object) -> Iterator[Difference | str]:
-    """The differences below a place, and as plain text the places that are masked."""
+class _Place(NamedTuple):
+    """Where something else is there than was sent."""
+
+    path: _Path
+    sent: object
+    there: object
+
+
+def _walk(path: _Path, sent: object, there: object) -> Iterator[_Place | str]:
+    """The places below this one that differ, and as plain text those that are masked."""
     if isinstance(sent, dict) and isinstance(there, dict):
         for name, value in sent.items():
             yield from _walk((*path, name), value, there.get(name, _NOTHING))
@@ -84,7 +98,7 @@ def _walk(path: _Path, sent: object, there: object) -> Iterator[Difference | str
     elif isinstance(there, str) and _HIDDEN.search(there):
         yield dotted(path)
     else:
-        yield _difference(path, sent, there)
+        yield _Place(path, sent, there)
 
 
 def _is_of_objects(sent: list[object], there: list[object]) -> bool:
@@ -102,11 +116,18 @@ def _is_equal(sent: object, there: object) -> bool:
             return sent == there
 
 
-def _difference(path: _Path, sent: object, there: object) -> Difference:
-    was, now = _words(sent), _words(there)
-    if was == now:
+def _difference(place: _Place, kept: object) -> Difference:
+    for part in place.path:
+        if isinstance(kept, dict):
+            kept = kept.get(part)
+        elif isinstance(kept, list) and isinstance(part, int):
+            kept = kept[part]
+    was, now = _words(kept), _words(place.there)
+    if kept != place.sent and place.there is not _NOTHING:
+        now = "something else"
+    elif was == now:
         now = f"another such ({now})"
-    return Difference(dotted(path), was, now)
+    return Difference(dotted(place.path), was, now)
 
 
 def _words(value: object) -> str:

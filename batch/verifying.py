@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -18,8 +19,9 @@ from batch.clock import Clock
 from batch.comparing import compare
 from batch.desk import RunBlocking, in_thread
 from batch.journal import Event, Journal
+from batch.known import Touch
 from batch.pacer import Pacer
-from batch.plans import DIRECTIONS, Int64s
+from batch.plans import DIRECTIONS
 from batch.progress import Progress, Silent
 from batch.read_back import Readable, Shown
 from batch.retrying import Dice
@@ -59,24 +61,6 @@ class Verified:
         return 0 if is_well else EXIT_SOME_FAILED
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What is to be read: a number once, for all of its requests.
-
-    Those of `numbers[i]` are the elements `starts[i]` up to `starts[i + 1]` of the arrays below, which are
-    parallel. `payload_ids` say what the run sent, `now_ids` what is in force since, by `runs[now_run_ids]`.
-    """
-
-    numbers: Int64s
-    starts: Int64s
-    seqs: Int64s
-    directions: Int64s
-    payload_ids: Int64s
-    now_ids: Int64s
-    now_run_ids: Int64s
-    runs: tuple[str, ...]
-
-
 async def verify(
     journal: Journal,
     run_id: str,
@@ -100,28 +84,30 @@ async def verify(
     in flight. Raises `JournalError` if the journal cannot be written.
     """
     began_at = clock.utc()
+    chosen = None if seqs is None else frozenset(seqs)
 
-    def begin() -> tuple[_Wanted, float]:
+    def begin() -> tuple[_Subjects, float]:
         journal.settle()
-        since = None if is_anew or seqs is not None else _began_before(journal, run_id)
+        since = None if is_anew or chosen is not None else _began_before(journal, run_id)
         if since is None:
             journal.exchange(run_id, events=[Event(began_at, BEGAN, {})])
         since_at = began_at if since is None else since
-        return _wanted(journal, run_id, seqs, since_at), since_at
+        subjects = _Subjects(journal, _touches(journal, run_id, chosen, since_at))
+        journal.record_verified(run_id, subjects.replaced(clock.utc()))
+        return subjects, since_at
 
-    wanted, since_at = await run_blocking(begin)
-    judge = _Judge(journal, wanted)
+    subjects, since_at = await run_blocking(begin)
 
     async def read(which: int) -> tuple[Outcome, Shown | None]:
-        return await target.read_number(f"+{wanted.numbers[which]}")
+        return await target.read_number(f"+{subjects.numbers[which]}")
 
     async def take(found: list[Reading[Shown]]) -> None:
-        await run_blocking(lambda: journal.record_verified(run_id, judge.all_of(found)))
+        await run_blocking(lambda: journal.record_verified(run_id, subjects.all_of(found)))
 
     reading = Round(
         read,
         take,
-        len(wanted.numbers),
+        len(subjects.numbers),
         pacer=pacer,
         options=options,
         clock=clock,
@@ -134,7 +120,7 @@ async def verify(
     ending = await reading.run()
 
     def end() -> Counter[Comparison]:
-        counts = _counts(journal, run_id, seqs, since_at)
+        counts = _counts(journal, run_id, chosen, since_at)
         detail = {comparison.value: count for comparison, count in counts.items()}
         if ending.reason is StopReason.DONE:
             journal.exchange(run_id, events=[Event(clock.utc(), ENDED, detail)])
@@ -160,94 +146,135 @@ def _began_before(journal: Journal, run_id: str) -> float | None:
     return None
 
 
-def _counts(
-    journal: Journal, run_id: str, seqs: Collection[int] | None, since_at: float
-) -> Counter[Comparison]:
+def _counts(journal: Journal, run_id: str, chosen: Set[int] | None, since_at: float) -> Counter[Comparison]:
     return Counter(
         one.comparison
         for one in journal.verifications(run_id)
-        if one.at >= since_at and (seqs is None or one.seq in seqs)
+        if one.at >= since_at and (chosen is None or one.seq in chosen)
     )
 
 
-def _wanted(journal: Journal, run_id: str, seqs: Collection[int] | None, since_at: float) -> _Wanted:
-    """What is left to read: a number is read once for all of its requests."""
-    chosen = {row.seq for row in journal.results(run_id) if row.state in _WORTH_READING}
-    if seqs is not None:
-        chosen &= set(seqs)
-    chosen -= {
-        one.seq
-        for one in journal.verifications(run_id)
-        if one.at >= since_at and one.comparison is not Comparison.UNREAD
-    }
-    runs: dict[str, int] = {}
-    rows = [
-        (t.number, t.seq, t.direction, t.payload_id, t.now_id, runs.setdefault(t.now_run, len(runs)))
-        for t in journal.touches(run_id)
-        if t.seq in chosen
-    ]
-    columns = np.array(sorted(rows), dtype=np.int64).reshape(-1, 6).T
-    numbers, starts = np.unique(columns[0], return_index=True)
-    return _Wanted(
-        numbers=numbers,
-        starts=np.append(starts, len(rows)).astype(np.int64),
-        seqs=columns[1],
-        directions=columns[2],
-        payload_ids=columns[3],
-        now_ids=columns[4],
-        now_run_ids=columns[5],
-        runs=tuple(runs),
-    )
+def _touches(journal: Journal, run_id: str, chosen: Set[int] | None, since_at: float) -> Iterator[Touch]:
+    """What the run did to numbers, of the requests that are left to verify."""
+    seqs = {row.seq for row in journal.results(run_id) if row.state in _WORTH_READING}
+    if chosen is not None:
+        seqs &= chosen
+    for one in journal.verifications(run_id):
+        if one.at >= since_at and one.comparison is not Comparison.UNREAD:
+            seqs.discard(one.seq)
+    return (touch for touch in journal.touches(run_id) if touch.seq in seqs)
 
 
-class _Judge:
-    """Makes verifications of what was read; its memory is bounded, however many payloads there are."""
+class _Body(NamedTuple):
+    """A payload as it was sent, and as the journal keeps it."""
 
-    def __init__(self, journal: Journal, wanted: _Wanted) -> None:
+    blocks: dict[str, object]
+    kept: dict[str, object]
+
+
+class _Subjects:
+    """The requests to verify, by number: a number is read once for all of its requests.
+
+    Those of `numbers[i]` are the elements `_starts[i]` up to `_starts[i + 1]` of the columns, which are all
+    that grows with the run.
+    """
+
+    def __init__(self, journal: Journal, touches: Iterator[Touch]) -> None:
         self._journal = journal
-        self._wanted = wanted
-        self._at_hand: dict[int, dict[str, object]] = {}
+        self._at_hand: dict[int, _Body] = {}
+        self._since: dict[tuple[int, int], frozenset[str]] = {}
+        self._replaced: list[tuple[int, int, int]] = []
+        runs: dict[str, int] = {}
+        rows = []
+        for touch in touches:
+            run_id = runs.setdefault(touch.now_run, len(runs))
+            blocks = self._body(touch.payload_id).blocks
+            if len(self._replaced_of(touch.payload_id, touch.now_id)) == len(blocks):
+                self._replaced.append((touch.seq, touch.payload_id, run_id))
+            else:
+                rows.append(
+                    (touch.number, touch.seq, touch.direction, touch.payload_id, touch.now_id, run_id)
+                )
+        self._runs = tuple(runs)
+        columns = np.array(sorted(rows), dtype=np.int64).reshape(-1, 6).T
+        self.numbers, starts = np.unique(columns[0], return_index=True)
+        self._starts = np.append(starts, len(rows))
+        self._seqs, self._directions, self._payload_ids, self._now_ids, self._run_ids = columns[1:]
+
+    def replaced(self, at: float) -> list[Verification]:
+        """Those of which later runs left nothing: there is nothing to read."""
+        return [
+            Verification(
+                seq,
+                at,
+                Comparison.REPLACED,
+                dict.fromkeys(self._body(payload_id).blocks, Comparison.REPLACED),
+                (),
+                f"sent anew by run {self._runs[run_id]}",
+            )
+            for seq, payload_id, run_id in self._replaced
+        ]
 
     def all_of(self, found: list[Reading[Shown]]) -> list[Verification]:
         """One for each request of each number that was read."""
-        starts = self._wanted.starts
         return [
             self._one(at, reading)
             for reading in found
-            for at in range(int(starts[reading.which]), int(starts[reading.which + 1]))
+            for at in range(int(self._starts[reading.which]), int(self._starts[reading.which + 1]))
         ]
 
     def _one(self, at: int, reading: Reading[Shown]) -> Verification:
-        wanted = self._wanted
-        sent = self._blocks(int(wanted.payload_ids[at]))
-        now = self._blocks(int(wanted.now_ids[at]))
-        replaced = {name for name, block in sent.items() if now.get(name, block) != block}
+        payload_id, now_id = int(self._payload_ids[at]), int(self._now_ids[at])
+        sent, kept = self._body(payload_id)
+        replaced = self._replaced_of(payload_id, now_id)
         told = verification_of(
-            int(wanted.seqs[at]),
+            int(self._seqs[at]),
             reading,
-            DIRECTIONS[wanted.directions[at]],
+            DIRECTIONS[self._directions[at]],
             {name: block for name, block in sent.items() if name not in replaced},
+            kept=kept,
         )
         if not replaced:
             return told
-        by = f"{', '.join(sorted(replaced))}: sent anew by run {wanted.runs[wanted.now_run_ids[at]]}"
+        by = f"{', '.join(sorted(replaced))}: sent anew by run {self._runs[self._run_ids[at]]}"
         blocks = {name: told.blocks.get(name, Comparison.REPLACED) for name in sent}
-        message = f"{told.message}; {by}" if told.message else by
-        return told._replace(comparison=of_blocks(blocks.values()), blocks=blocks, message=message)
+        return told._replace(blocks=blocks, message=f"{told.message}; {by}" if told.message else by)
 
-    def _blocks(self, payload_id: int) -> dict[str, object]:
-        blocks = self._at_hand.get(payload_id)
-        if blocks is None:
+    def _replaced_of(self, payload_id: int, now_id: int) -> frozenset[str]:
+        """The blocks of a payload of which something else is in force since."""
+        if payload_id == now_id:
+            return frozenset()
+        change = (payload_id, now_id)
+        if change not in self._since:
+            if len(self._since) >= _AT_HAND:
+                self._since.clear()
+            now = self._body(now_id).blocks
+            sent = self._body(payload_id).blocks
+            self._since[change] = frozenset(n for n, block in sent.items() if now.get(n, block) != block)
+        return self._since[change]
+
+    def _body(self, payload_id: int) -> _Body:
+        body = self._at_hand.get(payload_id)
+        if body is None:
             if len(self._at_hand) >= _AT_HAND:
                 self._at_hand.clear()
-            blocks = self._at_hand[payload_id] = orjson.loads(self._journal.payload(payload_id))
-        return blocks
+            sent, kept = self._journal.payload(payload_id), self._journal.kept(payload_id)
+            body = self._at_hand[payload_id] = _Body(orjson.loads(sent), orjson.loads(kept))
+        return body
 
 
 def verification_of(
-    seq: int, reading: Reading[Shown], direction: str, sent: Mapping[str, object]
+    seq: int,
+    reading: Reading[Shown],
+    direction: str,
+    sent: Mapping[str, object],
+    *,
+    kept: Mapping[str, object] | None = None,
 ) -> Verification:
-    """What reading back a number says of one request that sent these blocks in this direction."""
+    """What reading back a number says of one request that sent these blocks in this direction.
+
+    `kept` is as in `batch.comparing.compare`.
+    """
 
     def of_all(comparison: Comparison, message: str = "") -> Verification:
         blocks = dict.fromkeys(sent, comparison)
@@ -263,9 +290,9 @@ def verification_of(
     side = shown.sides[direction]
     if side is None:
         return of_all(Comparison.MISSING)
-    compared = compare(sent, side)
+    compared = compare(sent, side, kept=kept)
     message = f"{', '.join(compared.hidden)}: shown only masked" if compared.hidden else ""
-    comparison = of_blocks(compared.blocks.values()) if sent else Comparison.REPLACED
+    comparison = of_blocks(compared.blocks.values())
     return Verification(seq, reading.at, comparison, compared.blocks, compared.differences, message)
 
 
