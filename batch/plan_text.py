@@ -355,7 +355,10 @@ def write_rejects(plan: Plan, path: Path) -> None:
     columns = list(dict.fromkeys(column for pin in plan.sheets for column in _columns(pin)))
     part = path.with_name(f"{path.name}.part")
     try:
-        with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        part.unlink(missing_ok=True)
+        with open(
+            part, "w", encoding="utf-8", errors="backslashreplace", newline="", opener=_privately
+        ) as file:
             writer = csv.writer(_LineFeeds(file))
             writer.writerow([*guard_all(name for name, _ in columns), *_RESULT_COLUMNS])
             writer.writerows(guard_all(line) for line in _rejected_lines(plan, columns))
@@ -368,6 +371,11 @@ def write_rejects(plan: Plan, path: Path) -> None:
         raise ReportError(
             f"{path}: the rejected rows cannot be written: {reason}. Nothing was sent."
         ) from None
+
+
+def _privately(path: str, flags: int) -> int:
+    """Open a file that only its owner can read: a sheet's cells may hold what opens a webhook."""
+    return os.open(path, flags, 0o600)
 
 
 class _LineFeeds:

@@ -44,7 +44,8 @@ class PlanOptions:
     `region` (ISO 3166, "US") is that of numbers written without country code. `strict` mends nothing.
     `full_validity` asks whether a number can be assigned, not only whether its length is possible.
     `block_limit` is the most numbers in one row, `request_limit` the most requests in a plan. `keep_cells`
-    packs the sheets' own cells into the plan, for the report.
+    packs the sheets' own cells into the plan, for the report; `keep_secrets` does not mask in them what opens
+    a webhook, for those who get them back to mend them.
     """
 
     region: str | None = None
@@ -53,6 +54,7 @@ class PlanOptions:
     block_limit: int = 100_000
     request_limit: int = 10_000_000
     keep_cells: bool = True
+    keep_secrets: bool = False
 
 
 def make_plan(sheets: Sequence[Sheet], templates: Templates, options: PlanOptions | None = None) -> Plan:
@@ -185,7 +187,9 @@ class _Draft:
         return Reject(sheet_id, int(rows.rows[conflict.owner]), (problem,))
 
     def _given(self, sheet: Sheet) -> frozenset[int]:
-        """The columns of a sheet whose cells go into payloads."""
+        """The columns of a sheet whose cells go into payloads, and so may hold what opens a webhook."""
+        if self._options.keep_secrets:
+            return frozenset()
         columns = sheet.columns
         used = (at for name, at in columns.variables.items() if name in self._reader.used_variables)
         return frozenset({*columns.overrides, *used})

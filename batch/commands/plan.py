@@ -82,7 +82,7 @@ def command(
     from batch.plan_text import Outlook, render_text, to_json, write_rejects
 
     rates = () if rate.strip().lower() == "auto" else parse_rates(rate)
-    plan = given.plan(keep_cells=rejects is not None)
+    plan = given.plan(keep_cells=rejects is not None, keep_secrets=True)
     target = SANDBOX if sandbox else base_url
     unchanged_count = _unchanged_count(plan, Workspace(workspace), target)
     if rejects is not None:

@@ -70,10 +70,10 @@ class SheetArguments:
             bounds=Bounds(**self.bounds),
         )
 
-    def plan(self, *, keep_cells: bool = True) -> Plan:
+    def plan(self, *, keep_cells: bool = True, keep_secrets: bool = False) -> Plan:
         """Open the sheets and the templates, and make the plan of them.
 
-        `keep_cells` packs the sheets' own cells into it, for a report. May raise
+        `keep_cells` packs the sheets' own cells into it, `keep_secrets` unmasked. May raise
         `SheetError` and `TemplateError`.
         """
         from batch.bland.payloads import SCHEMA
@@ -88,6 +88,7 @@ class SheetArguments:
             block_limit=self.block_limit,
             request_limit=self.request_limit,
             keep_cells=keep_cells,
+            keep_secrets=keep_secrets,
         )
         sheets = open_sheets(self.paths, self.sheet_options, blocks=SCHEMA.blocks)
         return make_plan(sheets, TemplateFolder(self.templates, SCHEMA), options)
