@@ -6,7 +6,7 @@ RUN    := $(BIN)/sipbatch
 SEEDS  ?= 20000
 FROM   ?= 1000
 
-.PHONY: help demo test check soak fix bench clean
+.PHONY: help demo test test-browser check soak fix bench clean
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
@@ -25,6 +25,12 @@ demo: $(VENV)/.ready  ## the main job against the embedded sandbox, which answer
 
 test: $(VENV)/.ready  ## the tests
 	$(BIN)/python -m pytest
+
+test-browser: $(VENV)/.ready ## the page in a real Chromium, which apt installs if it is not there
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
+	    as=; [ "$$(id -u)" = 0 ] || as=sudo; \
+	    $$as apt-get update -q && $$as apt-get install -y -q --no-install-recommends chromium chromium-driver; }
+	$(BIN)/python -m pytest -m browser
 
 check: $(VENV)/.ready ## format, lint, types and tests; what CI runs
 	$(BIN)/ruff format --check .

@@ -1,8 +1,8 @@
 """Draws the page's charts as SVG that needs neither script nor network.
 
 Vega-Lite does it, inside vl-convert, which is an optional part of the installation. It brings a JavaScript
-engine, which ends its whole process where it does not get the memory that it wants. So it is started as a
-process of its own: a report is never lost to a chart.
+engine, which reserves far more address space than it uses and ends its whole process where it gets none.
+So it is started as a process of its own: a report is never lost to a chart.
 """
 
 from __future__ import annotations

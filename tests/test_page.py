@@ -323,7 +323,7 @@ def test_causes_of_lines_add_up(night: tuple[Summary, Parsed]) -> None:
 
 def test_at_ten_thousand_rows_it_stays_small(folder: Path) -> None:
     """10,000 rows of many columns, each failed with a message and an id of its own, weigh at most 3 MB."""
-    journal = _Long(MOST_LINES, is_failing=True)
+    journal = Long(MOST_LINES, is_failing=True)
     parsed = written(journal, journal.run_id, folder)
     assert len(parsed.data["rows"]["state"]) == MOST_LINES
     assert (folder / page.NAME).stat().st_size <= MOST_BYTES
@@ -331,7 +331,7 @@ def test_at_ten_thousand_rows_it_stays_small(folder: Path) -> None:
 
 def test_whatever_is_in_it_it_stays_small(folder: Path) -> None:
     """Not even texts that take six bytes a character make it larger: they are cut, and it says so."""
-    journal = _Long(MOST_LINES, is_failing=True, text="<" * 300)
+    journal = Long(MOST_LINES, is_failing=True, text="<" * 300)
     parsed = written(journal, journal.run_id, folder)
     assert (folder / page.NAME).stat().st_size <= MOST_BYTES
     assert "Messages are cut at" in parsed.text or "that did not succeed" in parsed.text
@@ -339,7 +339,7 @@ def test_whatever_is_in_it_it_stays_small(folder: Path) -> None:
 
 def test_beyond_that_it_holds_what_did_not_succeed(folder: Path) -> None:
     """A longer run's table has its failures alone, and the page links to results.csv for the others."""
-    journal = _Long(MOST_LINES + 1)
+    journal = Long(MOST_LINES + 1)
     parsed = written(journal, journal.run_id, folder)
     data = parsed.data
     assert {data["states"][state] for state in data["rows"]["state"]} == {"failed"}
@@ -352,7 +352,7 @@ def test_memory_does_not_grow_with_rows(folder: Path) -> None:
     """Lines that are not in the table cost a few bytes each, where a line as such is thousands."""
 
     def peak(rows: int) -> int:
-        journal = _Long(rows)
+        journal = Long(rows)
         tracemalloc.start()
         try:
             write_report(journal, journal.run_id, folder, formats=["html"], has_charts=False)
@@ -364,7 +364,7 @@ def test_memory_does_not_grow_with_rows(folder: Path) -> None:
     assert peak(14_000) - peak(11_000) < 3_000 * 300
 
 
-class _Long(MemoryJournal):
+class Long(MemoryJournal):
     """A journal of as many rows as one likes, which it makes up as it is asked; each 50th has failed."""
 
     def __init__(
