@@ -24,7 +24,9 @@ from batch.bland.answers import judge
 from batch.bland.bodies import NOT_JSON, read_json
 from batch.bland.credentials import ApiKey, auth_header
 from batch.bland.mishaps import UNTRUSTED, cut_off, judge_mishap, too_large, undecodable, why_not_connected
+from batch.bland.reading import attached_of, shown_of
 from batch.errors import UnreachableError
+from batch.read_back import AttachedNumbers, Shown
 from batch.target import Outcome, Verdict
 from batch.version import __version__
 
@@ -199,6 +201,16 @@ class BlandTarget:
     async def get_numbers(self) -> tuple[Outcome, object]:
         """All numbers of the account: `{"data": {"numbers": [...]}}`."""
         return await self.read("/v1/sip/numbers", largest_bytes=_LARGEST_LIST_BYTES)
+
+    async def read_number(self, number: str) -> tuple[Outcome, Shown | None]:
+        """What is set up for one number; see `batch.read_back.Readable`."""
+        outcome, found = await self.get_config(number)
+        return outcome, shown_of(number, outcome, found)
+
+    async def read_numbers(self) -> tuple[Outcome, AttachedNumbers | None]:
+        """All numbers of the account; see `batch.read_back.Readable`."""
+        outcome, found = await self.get_numbers()
+        return outcome, attached_of(found) if outcome.verdict is Verdict.ACCEPTED else None
 
     async def _exchange(
         self, method: str, url: httpx.URL, body: bytes, largest_bytes: int
