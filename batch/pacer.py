@@ -134,12 +134,12 @@ class Pacer:
     @property
     def rate_per_s(self) -> float:
         """The rate now, in sends a second: what was asked for, or less after a throttle."""
-        return self._share * _SHARE / self._base_s
+        return self._share * self.asked_per_s
 
     @property
     def asked_per_s(self) -> float:
         """The rate that was asked for, in sends a second."""
-        return _SHARE / self._base_s
+        return 1.0 / (_SHARE * self._base_s)
 
     @property
     def paused_until_s(self) -> float:
@@ -200,7 +200,7 @@ class Pacer:
     def at_most(self, rate_per_s: float) -> None:
         """The far end named its rate: stay below it. It can only lower the rate, never raise it."""
         if 0 < rate_per_s < self.rate_per_s:
-            self._share = max(rate_per_s * self._base_s / _SHARE, _FLOOR)
+            self._share = max(rate_per_s / self.asked_per_s, _FLOOR)
             self._climbed_at_s = self._now()
 
     def _ready_at(self, now: float) -> float:
