@@ -369,7 +369,6 @@ def _new_run(destination: Destination, sending: Sending, also: Mapping[str, obje
         target=destination.name,
         created_at=time.time(),
         account=destination.account,
-        account=destination.account,
         options={**sending.pinned(), **destination.pinned, **(also or {})},
         version=__version__,
     )
