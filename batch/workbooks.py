@@ -287,7 +287,7 @@ class _Finisher:
         # What stands in the column of numbers is judged there.
         if column != self._columns.number and not kinds.isdisjoint(_DATES):
             warning = Problem(
-                header, "is a date or a time, of which dates are read as 2026-01-31", "cell.date"
+                header, "is a date or a time: a date is read as year-month-day, 2026-01-31", "cell.date"
             )
             for at, value in enumerate(values):
                 if isinstance(value, _DATES):
