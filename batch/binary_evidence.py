@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 from xml.etree import ElementTree
 
-from batch.containers import unpack
+from batch.containers import entry_of, unpack
 from batch.evidence import Evidence
 
 #: What error codes show ([MS-XLS] 2.5.10, [MS-XLSB] 2.5.97.2).
@@ -63,7 +63,7 @@ def look_through_xls(file: BinaryIO) -> dict[str, Evidence]:
 def look_through_xlsb(file: BinaryIO, worksheet: str, name: str) -> Evidence:
     """Gather the evidence of one worksheet of an `.xlsb`; various errors if the workbook is damaged."""
     with zipfile.ZipFile(file) as archive:
-        entry = archive.getinfo(_part_of(archive, worksheet))
+        entry = _entry_of_worksheet(archive, worksheet)
         return _of_parts(_records(unpack(file, entry, name)))
 
 
@@ -216,18 +216,16 @@ def _records(pieces: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
         at += size
 
 
-def _part_of(archive: zipfile.ZipFile, worksheet: str) -> str:
-    """The entry that a worksheet of an `.xlsb` is in."""
+def _entry_of_worksheet(archive: zipfile.ZipFile, worksheet: str) -> zipfile.ZipInfo:
     # Workbooks that declare entities were refused before.
-    relations = ElementTree.fromstring(archive.read("xl/_rels/workbook.bin.rels"))  # noqa: S314
+    relations = ElementTree.fromstring(archive.read(entry_of(archive, "xl/_rels/workbook.bin.rels")))  # noqa: S314
     targets = {relation.get("Id"): relation.get("Target", "") for relation in relations}
-    for kind, body in _records(iter([archive.read("xl/workbook.bin")])):
+    for kind, body in _records(iter([archive.read(entry_of(archive, "xl/workbook.bin"))])):
         if kind == 156:  # BrtBundleSh: state, id, relation, name
             relation, at = _text(body, 8)
             found, _ = _text(body, at)
             if found == worksheet:
-                target = targets[relation]
-                return target.lstrip("/") if target.startswith("/") else f"xl/{target}"
+                return entry_of(archive, targets[relation], "xl")
     raise KeyError(worksheet)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import struct
 import zipfile
 import zlib
@@ -109,7 +110,7 @@ def check_zip(file: BinaryIO, container: Container, name: str, bounds: Bounds) -
                 f"{name}: the workbook consists of {len(entries):,} files; --max-entries {bounds.entries} "
                 "allows no more"
             )
-        if len({entry.filename for entry in entries}) < len(entries):
+        if len({_part_name(entry.filename) for entry in entries}) < len(entries):
             raise SheetError(f"{name}: the workbook has two files of one name in it: save it anew")
         if any(entry.flag_bits & 1 for entry in entries):
             raise SheetError(_protected(name))
@@ -141,6 +142,22 @@ def refusing_damage(name: str) -> Iterator[None]:
         yield
     except _DAMAGES as error:
         raise SheetError(f"{name} is damaged or was cut short: fetch it, or save it, again") from error
+
+
+def entry_of(archive: zipfile.ZipFile, part: str, folder: str = "") -> zipfile.ZipInfo:
+    """The entry of a part, by its path from the root or from a folder; `KeyError` if there is none.
+
+    Case does not count in such names, and some programs write them with backslashes (ECMA-376 part 2, 6.2.2).
+    """
+    wanted = _part_name(part if part.startswith("/") else f"{folder}/{part}")
+    for entry in archive.infolist():
+        if _part_name(entry.filename) == wanted:
+            return entry
+    raise KeyError(part)
+
+
+def _part_name(path: str) -> str:
+    return posixpath.normpath("/" + path.replace("\\", "/")).lstrip("/").casefold()
 
 
 def unpack(file: BinaryIO, entry: zipfile.ZipInfo, name: str) -> Iterator[bytes]:
@@ -182,11 +199,12 @@ def unpack(file: BinaryIO, entry: zipfile.ZipInfo, name: str) -> Iterator[bytes]
 
 def _check_entry(file: BinaryIO, entry: zipfile.ZipInfo, name: str) -> None:
     """Refuse entries that lie about their size, and XML that declares entities."""
-    is_xml = entry.filename.endswith((".xml", ".rels"))
-    if not is_xml and not entry.filename.endswith(".bin"):
+    is_xml = entry.filename.casefold().endswith((".xml", ".rels"))
+    if not is_xml and not entry.filename.casefold().endswith(".bin"):
         return
     # Worksheets are looked through when one of them is picked: they are most of a workbook.
-    is_worksheet = entry.filename.startswith("xl/worksheets/") or entry.filename == "content.xml"
+    part = _part_name(entry.filename)
+    is_worksheet = part.startswith("xl/worksheets/") or part == "content.xml"
     guard = _no_doctype(name) if is_xml else None
     for piece in unpack(file, entry, name):
         if guard is not None:
@@ -221,7 +239,7 @@ def _no_doctype(name: str) -> expat.XMLParserType:
 def _zip_kind(file: BinaryIO) -> Container:
     try:
         with zipfile.ZipFile(file) as archive:
-            names = set(archive.namelist())
+            names = {_part_name(name) for name in archive.namelist()}
             if "mimetype" in names and archive.getinfo("mimetype").file_size < 200:
                 mimetype = archive.read("mimetype")
                 if mimetype.startswith(b"application/vnd.oasis.opendocument.spreadsheet"):
@@ -232,7 +250,7 @@ def _zip_kind(file: BinaryIO) -> Container:
     if "xl/workbook.bin" in names:
         return Container.OFFICE_BINARY
     if "xl/workbook.xml" in names or (
-        "[Content_Types].xml" in names and any(n.startswith("xl/") for n in names)
+        "[content_types].xml" in names and any(n.startswith("xl/") for n in names)
     ):
         return Container.OFFICE_XML
     return Container.ZIP

@@ -7,7 +7,7 @@ from typing import BinaryIO
 from xml.parsers import expat
 
 from batch.chunks import Bounds
-from batch.containers import unpack
+from batch.containers import entry_of, unpack
 from batch.evidence import Evidence
 
 _TABLE = "urn:oasis:names:tc:opendocument:xmlns:table:1.0 "
@@ -25,7 +25,7 @@ def look_through(file: BinaryIO, name: str, bounds: Bounds) -> dict[str, Evidenc
     Raises `SheetError` if one is beyond the bounds, various errors if the document is damaged.
     """
     with zipfile.ZipFile(file) as archive:
-        entry = archive.getinfo("content.xml")
+        entry = entry_of(archive, "content.xml")
         search = _Search(name, bounds)
         for piece in unpack(file, entry, name):
             search.feed(piece)

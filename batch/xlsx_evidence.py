@@ -17,7 +17,7 @@ from xml.parsers import expat
 import numpy as np
 
 from batch.chunks import Bounds
-from batch.containers import unpack
+from batch.containers import entry_of, unpack
 from batch.errors import SheetError
 from batch.evidence import Evidence
 
@@ -67,7 +67,7 @@ def look_through(file: BinaryIO, worksheet: str, name: str, bounds: Bounds) -> E
     within the bounds; otherwise it may be overstated.
     """
     with zipfile.ZipFile(file) as archive:
-        entry = archive.getinfo(_part_of(archive, worksheet))
+        entry = _entry_of_worksheet(archive, worksheet)
         percents = _percent_styles(archive)
         search = _Search(percents, is_exact=False)
         search.run(unpack(file, entry, name), name)
@@ -216,7 +216,7 @@ def _text_bytes(
 ) -> int:
     """What the texts of cells come to that the workbook keeps once for many cells, at most."""
     try:
-        shared = archive.getinfo("xl/sharedStrings.xml")
+        shared = entry_of(archive, "xl/sharedStrings.xml")
     except KeyError:
         return 0
     if not shared_cells:
@@ -275,23 +275,23 @@ def _column(letters: str) -> int:
     return column - 1
 
 
-def _part_of(archive: zipfile.ZipFile, worksheet: str) -> str:
-    """The entry that a worksheet is in."""
+def _entry_of_worksheet(archive: zipfile.ZipFile, worksheet: str) -> zipfile.ZipInfo:
     book = _xml(archive, "xl/workbook.xml")
     relations = _xml(archive, "xl/_rels/workbook.xml.rels")
     targets = {relation.get("Id"): relation.get("Target", "") for relation in relations}
     for element in book.iter():
         if element.tag.endswith("}sheet") and element.get("name") == worksheet:
-            target = targets.get(element.get(_RELATION_ID) or element.get(_STRICT_RELATION_ID), "")
-            return target.lstrip("/") if target.startswith("/") else f"xl/{target}"
+            relation = element.get(_RELATION_ID) or element.get(_STRICT_RELATION_ID)
+            return entry_of(archive, targets[relation], "xl")
     raise KeyError(worksheet)
 
 
 def _percent_styles(archive: zipfile.ZipFile) -> frozenset[str]:
     """The numbers of the cell styles that show a percentage."""
-    if "xl/styles.xml" not in archive.namelist():
+    try:
+        styles = _xml(archive, "xl/styles.xml")
+    except KeyError:
         return frozenset()
-    styles = _xml(archive, "xl/styles.xml")
     shown = {
         element.get("numFmtId", "")
         for element in styles.iter()
@@ -306,4 +306,4 @@ def _percent_styles(archive: zipfile.ZipFile) -> frozenset[str]:
 
 def _xml(archive: zipfile.ZipFile, part: str) -> ElementTree.Element:
     # Workbooks that declare entities were refused before.
-    return ElementTree.fromstring(archive.read(part))  # noqa: S314
+    return ElementTree.fromstring(archive.read(entry_of(archive, part)))  # noqa: S314

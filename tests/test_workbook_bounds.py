@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,31 @@ def test_texts_by_reference_are_added_up(tmp_path: Path) -> None:
             sheet.write_string(row, 2, "x" * 32_000)
     assert path.stat().st_size < 400_000
     assert "the texts of its cells come to 1,28" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "spelled", [str.upper, lambda name: name.replace("/", "\\")], ids=["case", "slashes"]
+)
+def test_parts_are_found_however_they_are_spelled(tmp_path: Path, spelled: Callable[[str], str]) -> None:
+    """What is looked through is what is read, also where parts are named in another case or style."""
+    path = tmp_path / "book.xlsx"
+    with zipfile.ZipFile(HERE / "carrier.xlsx") as archive:
+        parts = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    far = b'<row r="1048576"><c r="XFD1048576"><v>1</v></c></row></sheetData>'
+    parts[SHEET_XML] = parts[SHEET_XML].replace(b"</sheetData>", far)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(spelled(name), data)
+    assert re.search(r"--max-columns|damaged", refusal(path))
+
+
+def test_two_parts_of_one_name_are_refused(tmp_path: Path) -> None:
+    """A workbook with two parts whose names differ in case alone is refused: either might be read."""
+    path = tmp_path / "book.xlsx"
+    path.write_bytes((HERE / "carrier.xlsx").read_bytes())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("XL/Worksheets/Sheet1.xml", "<worksheet/>")
+    assert "two files of one name" in refusal(path)
 
 
 def test_repeated_cells_are_counted(tmp_path: Path) -> None:
