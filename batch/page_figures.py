@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,18 @@ _MOST_SENDS = 6
 
 #: Rows of the table over time.
 _MOST_TIMES = 30
+
+#: The columns of a table of shares; one of nothing but zeros is left out, unless it is
+#: among those that are always there.
+_SHARE_COLUMNS: dict[str, Callable[[Share], int]] = {
+    "requests": lambda share: share.requests,
+    "succeeded": lambda share: share.succeeded,
+    "failed": lambda share: share.failed,
+    "unknown": lambda share: share.unknown,
+    "skipped": lambda share: share.skipped,
+    "still to send": lambda share: share.left,
+}
+_ALWAYS = ("requests", "succeeded", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +115,7 @@ class Figures:
         rows = tuple(
             (
                 f"{day(bar.from_at)} {clock(bar.from_at)}",
-                f"{sum(bar.counts.values()) / (bar.to_at - bar.from_at):.3g}",
+                f"{sum(bar.counts.values()) / (bar.to_at - bar.from_at):.2f}",
                 *(f"{bar.counts.get(kind, 0):,}" for kind in kinds),
             )
             for stretch in table
@@ -193,6 +205,11 @@ class Figures:
     def _shares(self, word: str, shares: Sequence[Share]) -> Figure | None:
         if len(shares) < 2:
             return None
+        columns = {
+            name: count_of
+            for name, count_of in _SHARE_COLUMNS.items()
+            if name in _ALWAYS or any(count_of(share) for share in shares)
+        }
         failing = [share for share in shares if share.failures][:_MOST_BARS]
         title = f"By {word}" if not failing else f"Failures by {word}"
         bars = [
@@ -206,22 +223,9 @@ class Figures:
         return Figure(
             title,
             (page_charts.bars(f"by-{word}", bars, title),) if bars else (),
-            (word, "requests", "succeeded", "failed", "unknown", "skipped", "still to send"),
+            (word, *columns),
             tuple(
-                (
-                    share.name,
-                    *(
-                        f"{count:,}"
-                        for count in (
-                            share.requests,
-                            share.succeeded,
-                            share.failed,
-                            share.unknown,
-                            share.skipped,
-                            share.left,
-                        )
-                    ),
-                )
+                (share.name, *(f"{count_of(share):,}" for count_of in columns.values()))
                 for share in shares[:_MOST_ROWS]
             ),
             more=max(0, len(shares) - _MOST_ROWS),
