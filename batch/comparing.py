@@ -11,9 +11,9 @@ import orjson
 from batch.read_back import Blocks
 from batch.schema import dotted
 from batch.sealing import discreet
-from batch.verification import Comparison, Difference
+from batch.verification import Drift, Proof
 
-#: How many characters of a value are told, and how many differences of one request.
+#: How many characters of a value are told, and how many places of one request.
 _LONGEST = 120
 _MOST = 20
 
@@ -27,8 +27,8 @@ _NOTHING = object()
 class Compared(NamedTuple):
     """What the blocks of one request come to; `hidden` are the places that the API shows only masked."""
 
-    blocks: dict[str, Comparison]
-    differences: tuple[Difference, ...]
+    blocks: dict[str, Proof]
+    drifts: tuple[Drift, ...]
     hidden: tuple[str, ...]
 
 
@@ -38,29 +38,27 @@ def compare(
     """Say of every block that was sent whether it is there as it was sent.
 
     All that was sent must be there, and be equal: numbers by value, text to the letter, lists in the same
-    order and of the same length. What is there beyond that is the API's own, and no difference. A block that
+    order and of the same length. What is there beyond that is the API's own, and no drift. A block that
     is not shown, or of which a part is masked and nothing else differs, is not readable; one that is shown
     as null is there, and empty.
 
     `kept` is what was sent as the journal keeps it: where the two differ stands a secret, of which nothing
     is told.
     """
-    blocks: dict[str, Comparison] = {}
-    differences: list[_Place] = []
+    blocks: dict[str, Proof] = {}
+    places: list[_Place] = []
     hidden: list[str] = []
     for name, block in sent.items():
         if name not in shown:
-            blocks[name] = Comparison.NOT_READABLE
+            blocks[name] = Proof.NOT_READABLE
             continue
         found = list(_walk((name,), block, shown[name]))
         different = [one for one in found if isinstance(one, _Place)]
         masked = [one for one in found if isinstance(one, str)]
-        differences += different
+        places += different
         hidden += masked
-        blocks[name] = (
-            Comparison.DRIFTED if different else Comparison.NOT_READABLE if masked else Comparison.VERIFIED
-        )
-    told = tuple(_difference(one, sent if kept is None else kept) for one in differences[:_MOST])
+        blocks[name] = Proof.DRIFTED if different else Proof.NOT_READABLE if masked else Proof.VERIFIED
+    told = tuple(_drift(one, sent if kept is None else kept) for one in places[:_MOST])
     return Compared(blocks, told, tuple(hidden[:_MOST]))
 
 
@@ -116,7 +114,7 @@ def _is_equal(sent: object, there: object) -> bool:
             return sent == there
 
 
-def _difference(place: _Place, kept: object) -> Difference:
+def _drift(place: _Place, kept: object) -> Drift:
     for part in place.path:
         if isinstance(kept, dict):
             kept = kept.get(part)
@@ -127,7 +125,7 @@ def _difference(place: _Place, kept: object) -> Difference:
         now = "something else"
     elif was == now:
         now = f"another such ({now})"
-    return Difference(dotted(place.path), was, now)
+    return Drift(dotted(place.path), was, now)
 
 
 def _words(value: object) -> str:

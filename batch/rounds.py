@@ -20,7 +20,7 @@ from batch.breaker import Gate, OutageBreaker
 from batch.clock import Clock
 from batch.desk import Bell
 from batch.journal import Counts
-from batch.pacer import Pacer
+from batch.pacer import Pacer, Rate
 from batch.progress import Progress
 from batch.retrying import Dice, backoff_s, state_after, throttle_wait_s
 from batch.runner import RunOptions
@@ -107,6 +107,7 @@ class Round(Generic[T]):
         self._reason: StopReason | None = None
         self._message = ""
         self._is_over = False
+        self._is_paused = False
         self._bell = Bell()
         self._counter = Bell()
         self._reading = anyio.CancelScope()
@@ -126,15 +127,45 @@ class Round(Generic[T]):
         reason = self._reason or StopReason.DONE
         return RoundEnding(reason, self._message, self._count - self._taken)
 
+    # --- what an operator does to it: see `batch.controls.Controlled` ---------------------------
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it has a reason to read nothing more, or is over."""
+        return self._reason is not None or self._is_over
+
+    @property
+    def in_flight(self) -> int:
+        """How many reads are on their way."""
+        return self._in_flight
+
     def stop(self, reason: StopReason, message: str) -> None:
-        """Read nothing more; the first reason stands."""
+        """Read nothing more, and let go of what is in flight; the first reason stands."""
         if self._reason is None:
             self._reason, self._message = reason, message
             self._reading.cancel()
 
     def abort(self) -> None:
-        """Stop at once, as `stop` does anyway."""
-        self._reading.cancel()
+        """The same: nothing is lost with a read."""
+        self.stop(StopReason.SIGINT, "cancelled")
+
+    def pause(self) -> bool:
+        """Read nothing until told to go on; false if that is so already."""
+        was, self._is_paused = self._is_paused, True
+        return not was
+
+    def go_on(self) -> bool:
+        """Read again; false if there was no pause."""
+        was, self._is_paused = self._is_paused, False
+        self._bell.ring()
+        return was
+
+    def change_rate(self, rates: tuple[Rate, ...]) -> str:
+        """Read at other rates from now on; returns what they were. `UsageError` as `Pacer.change`."""
+        was = ", ".join(map(str, self._pacer.rates)) or "auto"
+        self._pacer.change(rates)
+        self._bell.ring()
+        return was
 
     # --- what is read next ----------------------------------------------------------------------
 
@@ -146,9 +177,9 @@ class Round(Generic[T]):
                 self._ready.append(heapq.heappop(self._later)[1])
             if not (self._ready or self._later or self._in_flight):
                 return None
-            if self._ready and self._in_flight < self._limit() and not self._is_probing():
+            if self._may_read():
                 await self._pacer.wait()
-                if self._reason is None and not self._is_probing():
+                if self._may_read():
                     self._outage.pause_is_over()
                     return self._ready.popleft()
                 continue
@@ -157,9 +188,16 @@ class Round(Generic[T]):
                 await self._bell.wait()
         return None
 
-    def _is_probing(self) -> bool:
-        """Whether one read that is under way is to find out if an outage is over."""
-        return bool(self._in_flight) and self._outage.gate is Gate.PROBING
+    def _may_read(self) -> bool:
+        # One read at a time finds out whether an outage is over.
+        is_probing = self._in_flight and self._outage.gate is Gate.PROBING
+        return bool(
+            self._ready
+            and self._reason is None
+            and not self._is_paused
+            and self._in_flight < self._limit()
+            and not is_probing
+        )
 
     def _limit(self) -> int:
         """As many as the rate keeps busy at this latency, and some to spare."""

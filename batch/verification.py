@@ -12,7 +12,7 @@ from typing import NamedTuple
 from batch.plans import Payload
 
 
-class Comparison(StrEnum):
+class Proof(StrEnum):
     """What reading back says of a request, or of one of its blocks."""
 
     VERIFIED = "verified"  #: read, and all that was sent is there
@@ -25,34 +25,34 @@ class Comparison(StrEnum):
     @property
     def differs(self) -> bool:
         """Whether what is there is surely not what was sent."""
-        return self in (Comparison.DRIFTED, Comparison.MISSING)
+        return self in (Proof.DRIFTED, Proof.MISSING)
 
     @property
     def needs_a_look(self) -> bool:
         """Whether somebody has to do something: it differs, or nobody knows whether it does."""
-        return self.differs or self is Comparison.UNREAD
+        return self.differs or self is Proof.UNREAD
 
 
 #: What decides for a request of several blocks: the first of these that one of its blocks is.
 _WEIGHT = (
-    Comparison.UNREAD,
-    Comparison.MISSING,
-    Comparison.DRIFTED,
-    Comparison.NOT_READABLE,
-    Comparison.REPLACED,
-    Comparison.VERIFIED,
+    Proof.UNREAD,
+    Proof.MISSING,
+    Proof.DRIFTED,
+    Proof.NOT_READABLE,
+    Proof.REPLACED,
+    Proof.VERIFIED,
 )
 
 
-def of_blocks(comparisons: Iterable[Comparison]) -> Comparison:
+def of_blocks(proofs: Iterable[Proof]) -> Proof:
     """What blocks come to together: verified only if each of them is (or was replaced, but not all were)."""
-    found = set(comparisons)
-    if found == {Comparison.VERIFIED, Comparison.REPLACED}:
-        return Comparison.VERIFIED
-    return next(comparison for comparison in _WEIGHT if comparison in found)
+    found = set(proofs)
+    if found == {Proof.VERIFIED, Proof.REPLACED}:
+        return Proof.VERIFIED
+    return next(proof for proof in _WEIGHT if proof in found)
 
 
-class Difference(NamedTuple):
+class Drift(NamedTuple):
     """One place where something else is there than was sent, in short words; URLs are masked."""
 
     path: str  #: from the block on: `codec_config.codecs`
@@ -72,17 +72,17 @@ class Verification(NamedTuple):
 
     seq: int
     at: float
-    comparison: Comparison
-    blocks: Mapping[str, Comparison]
-    differences: tuple[Difference, ...] = ()
+    proof: Proof
+    blocks: Mapping[str, Proof]
+    drifts: tuple[Drift, ...] = ()
     message: str = ""
 
     @property
     def in_words(self) -> str:
         """What there is to say beyond the word: what differs, what is not shown, why it was not read."""
-        parts = [str(difference) for difference in self.differences]
-        for comparison, words in ((Comparison.NOT_READABLE, "not shown"), (Comparison.MISSING, "not there")):
-            names = [name for name, found in self.blocks.items() if found is comparison]
+        parts = [str(drift) for drift in self.drifts]
+        for proof, words in ((Proof.NOT_READABLE, "not shown"), (Proof.MISSING, "not there")):
+            names = [name for name, found in self.blocks.items() if found is proof]
             if names:
                 parts.append(f"{', '.join(names)}: {words}")
         return "; ".join([*parts, *([self.message] if self.message else [])])
@@ -92,7 +92,8 @@ class Snapshot(NamedTuple):
     """What was there of one request's number and direction before the run sent anything to it.
 
     `payload` holds the blocks that the target showed, whichever the request sends; None if it showed none.
-    `is_there` is False where nothing was set up in that direction. `at` is when it was read (UTC, seconds).
+    `is_there` is False where the target said that nothing was set up in that direction. `at` is when it was
+    read (UTC, seconds since the epoch).
     """
 
     seq: int

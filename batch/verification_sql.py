@@ -8,18 +8,18 @@ from typing import Any
 import orjson
 
 from batch.plans import Payload
-from batch.verification import Comparison, Difference, Snapshot, Verification
+from batch.verification import Drift, Proof, Snapshot, Verification
 
 SCHEMA = (
-    # `blocks` and `differences` are JSON; most requests share theirs, and nobody asks for one alone.
+    # `blocks` and `drifts` are JSON; most requests share theirs, and nobody asks for one alone.
     """
 CREATE TABLE verifications (
     run_no INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     at REAL NOT NULL,
-    comparison TEXT NOT NULL,
+    proof TEXT NOT NULL,
     blocks TEXT NOT NULL,
-    differences TEXT NOT NULL,
+    drifts TEXT NOT NULL,
     message TEXT NOT NULL,
     PRIMARY KEY (run_no, seq)
 ) WITHOUT ROWID""",
@@ -35,10 +35,10 @@ CREATE TABLE snapshots (
 )
 
 INSERT_VERIFICATION = """
-INSERT OR REPLACE INTO verifications (run_no, seq, at, comparison, blocks, differences, message)
+INSERT OR REPLACE INTO verifications (run_no, seq, at, proof, blocks, drifts, message)
 VALUES (?, ?, ?, ?, ?, ?, ?)"""
 SELECT_VERIFICATIONS = """
-SELECT seq, at, comparison, blocks, differences, message FROM verifications WHERE run_no = ? ORDER BY seq"""
+SELECT seq, at, proof, blocks, drifts, message FROM verifications WHERE run_no = ? ORDER BY seq"""
 
 INSERT_SNAPSHOT = """
 INSERT OR REPLACE INTO snapshots (run_no, seq, at, is_there, payload_id) VALUES (?, ?, ?, ?, ?)"""
@@ -52,22 +52,22 @@ def verification_values(run_no: int, one: Verification) -> tuple[object, ...]:
         run_no,
         one.seq,
         one.at,
-        one.comparison.value,
+        one.proof.value,
         orjson.dumps(dict(one.blocks)).decode(),
-        orjson.dumps([list(difference) for difference in one.differences]).decode(),
+        orjson.dumps([list(drift) for drift in one.drifts]).decode(),
         one.message,
     )
 
 
 def verification_of(row: Sequence[Any]) -> Verification:
     """What a row of `SELECT_VERIFICATIONS` says."""
-    seq, at, comparison, blocks, differences, message = row
+    seq, at, proof, blocks, drifts, message = row
     return Verification(
         seq,
         at,
-        Comparison(comparison),
-        {name: Comparison(found) for name, found in orjson.loads(blocks).items()},
-        tuple(map(Difference._make, orjson.loads(differences))),
+        Proof(proof),
+        {name: Proof(found) for name, found in orjson.loads(blocks).items()},
+        tuple(map(Drift._make, orjson.loads(drifts))),
         message,
     )
 

@@ -7,8 +7,9 @@ which was interrupted goes on where it stopped. Nothing is called verified that 
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,18 +19,18 @@ import orjson
 from batch.clock import Clock
 from batch.comparing import compare
 from batch.desk import RunBlocking, in_thread
-from batch.journal import Event, Journal
+from batch.journal import EVERYTHING, Event, Journal, Shard, merged
 from batch.known import Touch
 from batch.pacer import Pacer
 from batch.plans import DIRECTIONS
 from batch.progress import Progress, Silent
 from batch.read_back import Readable, Shown
 from batch.retrying import Dice
-from batch.rounds import Reading, Round, RoundEnding
+from batch.rounds import Reading, Round
 from batch.runner import Controls, RunOptions
 from batch.states import EXIT_SOME_FAILED, RequestState, StopReason
 from batch.target import Outcome, Verdict
-from batch.verification import Comparison, Verification, of_blocks
+from batch.verification import Proof, Verification, of_blocks
 
 #: The kinds of events by which the journal knows whether a verification came to its end.
 BEGAN, ENDED = "verify_began", "verify_ended"
@@ -49,7 +50,7 @@ class Verified:
 
     reason: StopReason
     message: str
-    counts: Mapping[Comparison, int]
+    counts: Mapping[Proof, int]
     left: int = 0
 
     @property
@@ -57,7 +58,7 @@ class Verified:
         """0 if nothing differs and nothing was left unread; else 3, or that of what stopped it."""
         if self.reason is not StopReason.DONE:
             return self.reason.exit_code
-        is_well = not any(count for comparison, count in self.counts.items() if comparison.needs_a_look)
+        is_well = not any(count for proof, count in self.counts.items() if proof.needs_a_look)
         return 0 if is_well else EXIT_SOME_FAILED
 
 
@@ -73,30 +74,29 @@ async def verify(
     controls: Controls | None = None,
     run_blocking: RunBlocking = in_thread,
     dice: Dice = random.random,
-    seqs: Collection[int] | None = None,
-    is_anew: bool = False,
+    shards: Sequence[Shard] = EVERYTHING,
+    since: float | None = None,
 ) -> Verified:
     """Read back what a run sent, at its pace, and record what is there.
 
-    Read are the numbers of all requests that succeeded or are unknown (of `seqs`, if they are given), each
-    number once for both directions. What an interrupted verification has read is not read again, unless
-    `is_anew`. The target is entered and left by the caller, who has the workspace to himself; nothing may be
-    in flight. Raises `JournalError` if the journal cannot be written.
+    Read are the numbers of all requests in `shards` that succeeded or are unknown, each number once for both
+    directions. What was read at or after `since` (UTC) is not read again. The target is entered and left by
+    the caller, who has the workspace to himself; nothing may be in flight. Raises `JournalError` if the
+    journal cannot be written, `CredentialsError` if a secret of a payload is not at hand.
     """
     began_at = clock.utc()
-    chosen = None if seqs is None else frozenset(seqs)
+    is_whole = shards == EVERYTHING
+    since_at = began_at if since is None else since
 
-    def begin() -> tuple[_Subjects, float]:
+    def begin() -> _Subjects:
         journal.settle()
-        since = None if is_anew or chosen is not None else _began_before(journal, run_id)
-        if since is None:
+        if is_whole and unfinished_since(journal, run_id) is None:
             journal.exchange(run_id, events=[Event(began_at, BEGAN, {})])
-        since_at = began_at if since is None else since
-        subjects = _Subjects(journal, _touches(journal, run_id, chosen, since_at))
+        subjects = _Subjects(journal, _touches(journal, run_id, merged(shards), since_at))
         journal.record_verified(run_id, subjects.replaced(clock.utc()))
-        return subjects, since_at
+        return subjects
 
-    subjects, since_at = await run_blocking(begin)
+    subjects = await run_blocking(begin)
 
     async def read(which: int) -> tuple[Outcome, Shown | None]:
         return await target.read_number(f"+{subjects.numbers[which]}")
@@ -119,48 +119,37 @@ async def verify(
         controls.attach(reading)
     ending = await reading.run()
 
-    def end() -> Counter[Comparison]:
-        counts = _counts(journal, run_id, chosen, since_at)
-        detail = {comparison.value: count for comparison, count in counts.items()}
-        if ending.reason is StopReason.DONE:
+    def end() -> Counter[Proof]:
+        spans = merged(shards)
+        found = (one for one in journal.verifications(run_id) if one.at >= since_at)
+        counts = Counter(one.proof for one in found if _is_in(one.seq, spans))
+        if is_whole and ending.reason is StopReason.DONE:
+            detail = {proof.value: counts[proof] for proof in Proof if counts[proof]}
             journal.exchange(run_id, events=[Event(clock.utc(), ENDED, detail)])
         return counts
 
-    return _verified(ending, await run_blocking(end))
+    return Verified(ending.reason, ending.message, await run_blocking(end), ending.left)
 
 
-def _verified(ending: RoundEnding, counts: Counter[Comparison]) -> Verified:
-    return Verified(ending.reason, ending.message, counts, ending.left)
-
-
-def unfinished(journal: Journal, run_id: str) -> bool:
-    """Whether a verification of the run was begun, and did not come to its end."""
-    return _began_before(journal, run_id) is not None
-
-
-def _began_before(journal: Journal, run_id: str) -> float | None:
-    """When the verification began that did not come to its end, or None."""
+def unfinished_since(journal: Journal, run_id: str) -> float | None:
+    """When the verification of a run began that did not come to its end (UTC); None if there is none."""
     for event in reversed(journal.events(run_id)):
         if event.kind in (BEGAN, ENDED):
             return event.at if event.kind == BEGAN else None
     return None
 
 
-def _counts(journal: Journal, run_id: str, chosen: Set[int] | None, since_at: float) -> Counter[Comparison]:
-    return Counter(
-        one.comparison
-        for one in journal.verifications(run_id)
-        if one.at >= since_at and (chosen is None or one.seq in chosen)
-    )
+def _is_in(seq: int, spans: Sequence[Shard]) -> bool:
+    at = bisect_right(spans, seq, key=lambda span: span.first) - 1
+    return at >= 0 and seq < spans[at].end
 
 
-def _touches(journal: Journal, run_id: str, chosen: Set[int] | None, since_at: float) -> Iterator[Touch]:
+def _touches(journal: Journal, run_id: str, spans: Sequence[Shard], since_at: float) -> Iterator[Touch]:
     """What the run did to numbers, of the requests that are left to verify."""
-    seqs = {row.seq for row in journal.results(run_id) if row.state in _WORTH_READING}
-    if chosen is not None:
-        seqs &= chosen
+    rows = journal.results(run_id)
+    seqs = {row.seq for row in rows if row.state in _WORTH_READING and _is_in(row.seq, spans)}
     for one in journal.verifications(run_id):
-        if one.at >= since_at and one.comparison is not Comparison.UNREAD:
+        if one.at >= since_at and one.proof is not Proof.UNREAD:
             seqs.discard(one.seq)
     return (touch for touch in journal.touches(run_id) if touch.seq in seqs)
 
@@ -207,8 +196,8 @@ class _Subjects:
             Verification(
                 seq,
                 at,
-                Comparison.REPLACED,
-                dict.fromkeys(self._body(payload_id).blocks, Comparison.REPLACED),
+                Proof.REPLACED,
+                dict.fromkeys(self._body(payload_id).blocks, Proof.REPLACED),
                 (),
                 f"sent anew by run {self._runs[run_id]}",
             )
@@ -237,7 +226,7 @@ class _Subjects:
         if not replaced:
             return told
         by = f"{', '.join(sorted(replaced))}: sent anew by run {self._runs[self._run_ids[at]]}"
-        blocks = {name: told.blocks.get(name, Comparison.REPLACED) for name in sent}
+        blocks = {name: told.blocks.get(name, Proof.REPLACED) for name in sent}
         return told._replace(blocks=blocks, message=f"{told.message}; {by}" if told.message else by)
 
     def _replaced_of(self, payload_id: int, now_id: int) -> frozenset[str]:
@@ -276,24 +265,24 @@ def verification_of(
     `kept` is as in `batch.comparing.compare`.
     """
 
-    def of_all(comparison: Comparison, message: str = "") -> Verification:
-        blocks = dict.fromkeys(sent, comparison)
-        return Verification(seq, reading.at, comparison, blocks, (), message)
+    def of_all(proof: Proof, message: str = "") -> Verification:
+        blocks = dict.fromkeys(sent, proof)
+        return Verification(seq, reading.at, proof, blocks, (), message)
 
     outcome, shown = reading.outcome, reading.value
     if shown is None:
         if outcome.verdict is Verdict.ACCEPTED:
-            return of_all(Comparison.NOT_READABLE)
-        return of_all(Comparison.UNREAD, _why_not(outcome))
+            return of_all(Proof.NOT_READABLE)
+        return of_all(Proof.UNREAD, _why_not(outcome))
     if direction not in shown.sides:
-        return of_all(Comparison.NOT_READABLE)
+        return of_all(Proof.NOT_READABLE)
     side = shown.sides[direction]
     if side is None:
-        return of_all(Comparison.MISSING)
+        return of_all(Proof.MISSING)
     compared = compare(sent, side, kept=kept)
     message = f"{', '.join(compared.hidden)}: shown only masked" if compared.hidden else ""
-    comparison = of_blocks(compared.blocks.values())
-    return Verification(seq, reading.at, comparison, compared.blocks, compared.differences, message)
+    proof = of_blocks(compared.blocks.values())
+    return Verification(seq, reading.at, proof, compared.blocks, compared.drifts, message)
 
 
 def _why_not(outcome: Outcome) -> str:
