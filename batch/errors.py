@@ -9,6 +9,7 @@ not an exception: it is a `batch.plans.Reject`, and all of them are collected.
       TemplateError        a template, or the folder of them, is wrong           65
       RejectedError        rows were rejected, and nothing was sent              65
       PlanChangedError     the plan is not the one that was reviewed             65
+      TooMuchError         more would change than may; nothing was sent          4
       JournalError         the journal cannot be read, written or trusted        74
       ReportError          the report cannot be written; the journal is intact   74
       LockedError          another run holds the workspace                       75
@@ -55,6 +56,12 @@ class PlanChangedError(BatchError):
     """The plan made now is not the one whose digest the operator reviewed; nothing was sent."""
 
     exit_code = 65
+
+
+class TooMuchError(BatchError):
+    """More of what is known would change, or is missing, than may be; nothing was sent."""
+
+    exit_code = 4
 
 
 class JournalError(BatchError):

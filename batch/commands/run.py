@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +14,6 @@ from batch.commands.run_options import (
 )
 from batch.commands.sheet_options import SheetArguments, sheet_options
 from batch.commands.talk import LogFormat, Talk, confirm, require_terminal, talk_options
-from batch.errors import PlanChangedError, RejectedError
 from batch.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -63,9 +61,10 @@ def command(
     anything is sent; then you are asked. If any row is rejected, all are listed and nothing is sent. Whatever
     ends the run, its journal and report say where every request stands, and `sipbatch resume` goes on.
     """
-    from batch.commands.briefing import brief, pace, question, rejects
+    from batch.commands.briefing import brief, pace, question
     from batch.commands.conclusion import conclude
     from batch.commands.origins import origins
+    from batch.commands.reviewing import review
     from batch.rollout import Rollout, check_reachable
 
     if not yes:
@@ -82,21 +81,7 @@ def command(
     talk.say(
         brief(plan), event="plan", digest=plan.digest, to_send=plan.to_send_count, rejected=len(plan.rejects)
     )
-    if plan.rejects:
-        talk.insist(rejects(plan), event="rejects")
-    if plan_digest is not None and plan_digest != plan.digest:
-        raise PlanChangedError(
-            f"This is not the plan that was reviewed: its digest is {plan.digest}, not {plan_digest}. "
-            "A sheet, a template or an option differs. Nothing was sent: review it again with "
-            "`sipbatch plan`."
-        )
-    if plan.rejects and not skip_rejects:
-        rejected = "1 row was" if len(plan.rejects) == 1 else f"{len(plan.rejects):,} rows were"
-        mend = shlex.join(["sipbatch", "plan", *map(str, given.paths), "--rejects", "mend.csv"])
-        raise RejectedError(
-            f"{rejected} rejected, so nothing was sent. Mend the sheet (`{mend}` writes just those rows), "
-            "or send the others with --skip-rejects."
-        )
+    review(talk, plan, given, plan_digest=plan_digest, skip_rejects=skip_rejects)
     if plan.to_send_count:
         check_reachable(destination)
     if plan.to_send_count and not yes:

@@ -55,6 +55,11 @@ class SheetArguments:
     bounds: dict[str, int]
 
     @property
+    def is_narrowed(self) -> bool:
+        """Whether only some rows of the sheets were asked for."""
+        return bool(self.where) or self.limit is not None
+
+    @property
     def sheet_options(self) -> SheetOptions:
         """How the sheets are read."""
         from batch.chunks import Bounds, SheetOptions

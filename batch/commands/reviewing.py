@@ -1,0 +1,35 @@
+"""What must be right about a plan before it is sent: it is the one reviewed, and no row is rejected."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from batch.commands.briefing import rejects
+from batch.errors import PlanChangedError, RejectedError
+
+if TYPE_CHECKING:
+    from batch.commands.sheet_options import SheetArguments
+    from batch.commands.talk import Talk
+    from batch.plans import Plan
+
+
+def review(
+    talk: Talk, plan: Plan, given: SheetArguments, *, plan_digest: str | None, skip_rejects: bool
+) -> None:
+    """Say what is rejected; `PlanChangedError` or `RejectedError` if the plan may not be sent so."""
+    if plan.rejects:
+        talk.insist(rejects(plan), event="rejects")
+    if plan_digest is not None and plan_digest != plan.digest:
+        raise PlanChangedError(
+            f"This is not the plan that was reviewed: its digest is {plan.digest}, not {plan_digest}. "
+            "A sheet, a template or an option differs. Nothing was sent: review it again with "
+            "`sipbatch plan`."
+        )
+    if plan.rejects and not skip_rejects:
+        rejected = "1 row was" if len(plan.rejects) == 1 else f"{len(plan.rejects):,} rows were"
+        mend = shlex.join(["sipbatch", "plan", *map(str, given.paths), "--rejects", "mend.csv"])
+        raise RejectedError(
+            f"{rejected} rejected, so nothing was sent. Mend the sheet (`{mend}` writes just those rows), "
+            "or send the others with --skip-rejects."
+        )
