@@ -108,6 +108,8 @@ def _is_equal(sent: object, there: object) -> bool:
     match sent, there:
         case (bool(), _) | (_, bool()):
             return sent is there
+        case (dict(), dict()):
+            return sent.keys() == there.keys() and all(_is_equal(sent[key], there[key]) for key in sent)
         case (list(), list()):
             return len(sent) == len(there) and all(map(_is_equal, sent, there))
         case _:
