@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import random
+import secrets
 import signal
 import subprocess
 import sys
@@ -12,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.request import Request, urlopen
 
 from batch.errors import JournalError, UsageError
 from batch.journal import RunRecord
@@ -48,6 +52,13 @@ def payload_of(host: str) -> Payload:
         "failback": "auto",
     }
     return Payload.of({"failover_config": failover})
+
+
+def seeded(seed: int | None = None) -> random.Random:
+    """A source of chance whose seed is printed, so that a failure can be had again."""
+    seed = secrets.randbelow(2**32) if seed is None else seed
+    print(f"seed {seed}")  # noqa: T201 - pytest shows it where a test fails
+    return random.Random(seed)
 
 
 def until(seen: Callable[[], T], what: str, *, timeout_s: float = 30.0) -> T:
@@ -119,6 +130,17 @@ class Server:
     def environ(self) -> dict[str, str]:
         """What makes a run send to it."""
         return {"BLAND_BASE_URL": self.url, "BLAND_API_KEY": KEY}
+
+    def told(self, **changes: object) -> None:
+        """Change how it behaves, while it runs."""
+        request = Request(
+            f"{self.url}/_sandbox",
+            method="POST",
+            data=json.dumps(changes).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urlopen(request, timeout=30) as response:
+            assert response.status == 200
 
     def stop(self) -> None:
         """As if its machine had gone down: what it had applied stays applied, and is in its record."""

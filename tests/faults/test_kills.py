@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import secrets
 import sys
 import time
 
@@ -11,20 +9,13 @@ import pytest
 
 from batch.journal import NewRun
 from tests.faults.accounts import assert_all_agree, audited, report_rows
-from tests.faults.stage import Stage, until
+from tests.faults.stage import Stage, seeded, until
 from tests.hand_plans import plan_of
 
 CONCURRENCY = 8
 KILLS = 20
 
 SENDING = ("--rate", "400/s", "--concurrency", str(CONCURRENCY), "--max-attempts", "9")
-
-
-def seeded(seed: int | None = None) -> random.Random:
-    """A source of chance whose seed is printed, so that a failure can be had again."""
-    seed = secrets.randbelow(2**32) if seed is None else seed
-    print(f"seed {seed}")  # noqa: T201 - pytest shows it where a test fails
-    return random.Random(seed)
 
 
 def test_killed_twenty_times_within_one_run(stage: Stage) -> None:

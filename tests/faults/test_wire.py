@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import socket
 import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.request import Request, urlopen
 
 import pytest
 
@@ -18,23 +16,11 @@ from batch.states import RequestState, RunState, StopReason
 from tests.bland.wires import OK, Wire, always, answer
 from tests.faults.accounts import assert_all_agree, audited, report_rows, rows_of
 from tests.faults.record import Account
-from tests.faults.stage import FIRST_NUMBER, KEY, Done, Server, Stage, staged, until
+from tests.faults.stage import FIRST_NUMBER, KEY, Done, Stage, staged, until
 from tests.faults.wiring import SOMEBODY_ELSE, TRUSTED, tls_of, wired
 
 CONCURRENCY = 4
 RUN = ("run", "numbers.csv", "--yes", "--rate", "1000/s", "--concurrency", str(CONCURRENCY))
-
-
-def told(server: Server, **changes: object) -> None:
-    """Change how a sandbox behaves, while it runs."""
-    request = Request(
-        f"{server.url}/_sandbox",
-        method="POST",
-        data=json.dumps(changes).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urlopen(request, timeout=30) as response:
-        assert response.status == 200
 
 
 def attempts_of(stage: Stage) -> dict[str, list[AttemptRow]]:
@@ -87,7 +73,7 @@ def met(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Met]:
         wanted = stage.sheet(2 * len(MISHAPS))
         number_of = {fault: f"+{FIRST_NUMBER + 2 * nth}" for nth, fault in enumerate(MISHAPS)}
         server = stage.sandbox()
-        told(server, script={f"{number} outbound": [fault] for fault, number in number_of.items()})
+        server.told(script={f"{number} outbound": [fault] for fault, number in number_of.items()})
         done = stage.run(*RUN, "--deadline", str(DEADLINE_S), environ=server.environ)
         assert_all_agree(stage, stage.newest.id, server.record.read(), wanted)
         yield Met(done, wanted, number_of, attempts_of(stage), server.record.read())
@@ -273,7 +259,7 @@ def test_page_in_place_of_answers_is_no_success(stage: Stage) -> None:
     with stage.journal() as journal:
         assert journal.counts(stage.newest.id).left == len(wanted)
     assert server.record.received() <= 5 + CONCURRENCY + 1
-    told(server, faults={})
+    server.told(faults={})
     done = command.done()
     assert done.code == 0, done.err
     assert_all_agree(stage, stage.newest.id, server.record.read(), wanted)
@@ -286,7 +272,7 @@ def test_refused_credentials_stop_at_once(stage: Stage, status: str) -> None:
     after = 24
     server = stage.sandbox("--latency", "10ms", "--fault", f"{status}=1.0", "--fault-after", str(after))
     if status == "401":
-        told(server, faults={}, expire_key_after=after)
+        server.told(faults={}, expire_key_after=after)
     done = stage.run(*RUN, environ=server.environ)
     assert done.code == 77, done.err
     assert "sipbatch resume" in done.err
@@ -297,7 +283,7 @@ def test_refused_credentials_stop_at_once(stage: Stage, status: str) -> None:
     report = report_rows(stage.workspace.run_folder(stage.newest.id))
     assert {row["result_state"] for row in report} == {"succeeded", "pending"}
     new_key = "sk-test-another-47110815"
-    told(server, key=new_key, faults={})
+    server.told(key=new_key, faults={})
     environ = {**server.environ, "BLAND_API_KEY": new_key}
     assert stage.run("resume", environ=environ).code == 0
     assert_all_agree(stage, stage.newest.id, server.record.read(), wanted)
