@@ -65,12 +65,18 @@ class PlanDiff:
     patch_ids: Int32s
 
 
-def diff(comparison: Comparison, kept: BodyOf) -> PlanDiff:
-    """The changes that a plan makes; `kept` gives the bodies in force by their id, without secrets."""
+def diff(
+    comparison: Comparison, kept: BodyOf, *, only: Difference | None = None, most: int | None = None
+) -> PlanDiff:
+    """The changes that a plan makes; `kept` gives the bodies in force by their id, without secrets.
+
+    `only` leaves out what differs otherwise. None are found where there are more than `most` different pairs
+    of what is in force and what is to be: looking at each takes its time.
+    """
     of_id = lru_cache(maxsize=_AT_HAND)(kept)
     plan, applied = comparison.plan, comparison.applied
     is_sent = ~(comparison.are(Difference.UNCHANGED) | (plan.duplicate_of >= 0))
-    seqs = np.flatnonzero(is_sent)
+    seqs = np.flatnonzero(is_sent if only is None else comparison.are(only))
     places = comparison.places[seqs]
     in_force = np.full(len(seqs), _NOTHING, dtype=np.int64)
     in_force[places >= 0] = applied.payload_ids[places[places >= 0]]
@@ -78,6 +84,8 @@ def diff(comparison: Comparison, kept: BodyOf) -> PlanDiff:
         [plan.template_ids[seqs], comparison.differences[seqs], plan.payload_ids[seqs], in_force], axis=1
     ).astype(np.int64)
     distinct, first, which = np.unique(columns, axis=0, return_index=True, return_inverse=True)
+    if most is not None and len(distinct) > most:
+        return PlanDiff(comparison, (), np.full(plan.request_count, -1, dtype=np.int32))
     seal = Seal()
     seal.learn(plan.environment)
     found: dict[tuple[int, int, tuple[FieldChange, ...]], int] = {}

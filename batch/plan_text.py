@@ -14,7 +14,9 @@ from typing import TextIO
 import numpy as np
 import orjson
 
+from batch.diff_text import counts_json, counts_text
 from batch.errors import ReportError
+from batch.fleet import Comparison, Difference
 from batch.guard import guard_all
 from batch.planning import counts, expected_duration_s, first_requests
 from batch.plans import DIRECTIONS, Plan, SheetPin, Warned
@@ -36,14 +38,15 @@ _FEW = 10
 class Outlook:
     """What is known of a plan beyond the sheets.
 
-    `unchanged_count` is how many of the requests to be sent are already applied as they are (None: no
-    journal knows of this target). `rates` are counts and the seconds that each is for; `rate_text` is how
-    the operator writes them. `command` is the one that runs this plan; `rejects_path` is where its rejects
+    `comparison` is the plan beside what is in force (None: there is no journal), and `changes` tell in a few
+    lines which fields change. `rates` are counts and the seconds that each is for; `rate_text` is how the
+    operator writes them. `command` is the one that runs this plan; `rejects_path` is where its rejects
     were written.
     """
 
     target: str = ""
-    unchanged_count: int | None = None
+    comparison: Comparison | None = None
+    changes: tuple[str, ...] = ()
     rates: tuple[tuple[float, float], ...] = ()
     rate_text: str = ""
     command: str = "sipbatch run SHEET"
@@ -210,8 +213,9 @@ def _what_next(plan: Plan, outlook: Outlook) -> Iterator[str]:
         yield "Nothing to send."
     else:
         yield f"A run sends {_count(to_send, 'request')}{where}."
-        if outlook.unchanged_count is not None:
-            yield f"Already applied just so, by the journal: {outlook.unchanged_count:,} of {to_send:,}."
+        if outlook.comparison is not None:
+            yield f"Beside what is in force, by the journal: {counts_text(outlook.comparison)}."
+            yield from (f"  {line}" for line in outlook.changes)
         if outlook.rates:
             takes = duration_text(expected_duration_s(to_send, outlook.rates))
             yield f"At {outlook.rate_text} that takes about {takes}."
@@ -224,11 +228,14 @@ def _what_next(plan: Plan, outlook: Outlook) -> Iterator[str]:
             yield f"Next: mend the {rejected} and plan again (--rejects FILE.csv writes them as a sheet)."
         if to_send:
             yield f"Or run without them: {outlook.command} --skip-rejects --plan-digest {plan.digest}"
-    elif to_send and outlook.unchanged_count == to_send:
+    elif to_send and outlook.comparison is not None and not outlook.comparison.to_send_count:
         yield "Next: nothing; all of it is in force. Sending it once more would be:"
         yield f"{outlook.command} --plan-digest {plan.digest}"
     elif to_send:
         yield f"Next: {outlook.command} --plan-digest {plan.digest}"
+        if outlook.comparison is not None and outlook.comparison.count(Difference.UNCHANGED):
+            reconcile = outlook.command.replace("sipbatch run", "sipbatch reconcile", 1)
+            yield f"Or send only what differs: {reconcile} --plan-digest {plan.digest}"
 
 
 def _count(number: int, noun: str) -> str:
@@ -248,7 +255,9 @@ def to_json(plan: Plan, outlook: Outlook | None = None) -> dict[str, object]:
 
     - `schema`, `digest`, `target`
     - `counts`: `rows`, `requests`, `to_send`, `skipped`, `rejected` (rows), `unchanged` (of those to send,
-      already applied as they are; null if no journal knows), `expected_duration_s` (null without a rate)
+      in force as they are; null if there is no journal), `expected_duration_s` (null without a rate)
+    - `differences`: how many requests are `new`, `changed`, `in_doubt`, `unchanged`, and how many known keys
+      are `missing` from the sheets; null if there is no journal
     - `sheets`: `name`, `path`, `sha256`, `rows`, `requests`, `rejected`
     - `templates`: `name`, `direction`, `requests`, `skipped`, `payloads`
     - `template_digests`: SHA-256 by template, bases included
@@ -269,11 +278,14 @@ def to_json(plan: Plan, outlook: Outlook | None = None) -> dict[str, object]:
             "to_send": plan.to_send_count,
             "skipped": plan.skipped_count,
             "rejected": len(plan.rejects),
-            "unchanged": outlook.unchanged_count,
+            "unchanged": None
+            if outlook.comparison is None
+            else outlook.comparison.count(Difference.UNCHANGED),
             "expected_duration_s": expected_duration_s(plan.to_send_count, outlook.rates)
             if outlook.rates
             else None,
         },
+        "differences": None if outlook.comparison is None else counts_json(outlook.comparison),
         "sheets": [
             {
                 "name": pin.name,

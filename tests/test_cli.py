@@ -215,7 +215,7 @@ def test_shell_completes_commands() -> None:
         "COMP_CWORD": "1",
     }
     done = subprocess.run([*SIPBATCH], env=environ, capture_output=True, text=True)
-    assert done.stdout.splitlines() == ["plain,resume", "plain,retry", "plain,report"]
+    assert done.stdout.splitlines() == ["plain,resume", "plain,retry", "plain,reconcile", "plain,report"]
 
 
 def test_reader_of_stdout_may_leave() -> None:

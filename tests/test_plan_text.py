@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 from click.testing import CliRunner, Result
@@ -21,10 +22,12 @@ from batch.bland.payloads import SCHEMA
 from batch.chunks import SheetOptions
 from batch.cli import cli
 from batch.errors import ReportError
+from batch.fleet import Comparison, compare
 from batch.journal import Ended, NewRun, Shard
+from batch.known import Applied
 from batch.plan_text import Outlook, duration_text, render_text, repeats, to_json, write_rejects
 from batch.planning import make_plan
-from batch.plans import Plan, Problem, Reject
+from batch.plans import Plan, Problem, Reject, keys_of
 from batch.sheets import open_sheets
 from batch.sqlite_journal import SqliteJournal
 from batch.states import RequestState, StopReason
@@ -94,6 +97,24 @@ def golden(name: str, text: str) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def beside(plan: Plan, applied: int) -> Comparison:
+    """The plan beside a fleet in which the first requests of it are in force, and another number."""
+    keys = keys_of(plan.numbers, plan.directions)[:applied]
+    payload_ids = plan.payload_ids[:applied].astype(np.int64)
+    zeros = np.zeros(applied + 1, dtype=np.int32)
+    order = np.argsort(keys)
+    known = Applied(
+        keys=np.append(keys[order], [10**14]),
+        payload_ids=np.append(payload_ids[order], 0),
+        doubt_ids=zeros,
+        run_ids=zeros,
+        doubts=((),),
+        runs=("20260727-093000-1",),
+        sha256s={at: payload.sha256 for at, payload in enumerate(plan.payloads)},
+    )
+    return compare(plan, known, lambda payload_id: plan.payloads[payload_id].body)
+
+
 def sipbatch(*words: str | Path) -> Result:
     """What `sipbatch plan` with these words says and ends with."""
     return CliRunner().invoke(cli, ["plan", *map(str, words)], standalone_mode=False)
@@ -110,14 +131,16 @@ def table(path: Path) -> list[dict[str, str]]:
 
 def test_text_of_a_plan_with_everything(place: Path) -> None:
     """A plan with blocks, warnings, skips and rejects reads as in the golden file."""
+    plan = plan_of(place / "migration.csv", place / "fleet.csv")
     outlook = Outlook(
         target="sandbox",
-        unchanged_count=2,
+        comparison=beside(plan, 2),
+        changes=("voice, 3 requests: codec_config.transcode: false → true",),
         rates=((5, 1),),
         rate_text="5/s",
         command="sipbatch run migration.csv fleet.csv",
     )
-    text = render_text(plan_of(place / "migration.csv", place / "fleet.csv"), outlook)
+    text = render_text(plan, outlook)
     assert text == golden("everything.txt", text)
 
 
@@ -202,8 +225,8 @@ def test_repeats(place: Path) -> None:
 
 def test_json_of_a_plan(place: Path) -> None:
     """The JSON has the documented fields, to the letter of the golden file."""
-    outlook = Outlook(target="sandbox", unchanged_count=2, rates=((5, 1),), rate_text="5/s")
     plan = plan_of(Path("migration.csv"), Path("fleet.csv"))
+    outlook = Outlook(target="sandbox", comparison=beside(plan, 2), rates=((5, 1),), rate_text="5/s")
     text = orjson.dumps(to_json(plan, outlook), option=orjson.OPT_INDENT_2).decode() + "\n"
     assert text == golden("everything.json", text)
 
@@ -323,10 +346,16 @@ def test_exit_code_says_whether_there_is_something_to_send(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("applied", "says", "code"),
-    [(0, "Next: sipbatch run", 5), (1, "Next: sipbatch run", 5), (2, "Next: nothing; ", 0)],
+    ("applied", "differences", "says", "code"),
+    [
+        (0, "2 new", "Next: sipbatch run", 5),
+        (1, "1 new, 1 unchanged", "Or send only what differs: sipbatch reconcile fleet.csv", 5),
+        (2, "2 unchanged", "Next: nothing; ", 0),
+    ],
 )
-def test_what_is_applied_is_known_from_the_journal(place: Path, applied: int, says: str, code: int) -> None:
+def test_what_is_applied_is_known_from_the_journal(
+    place: Path, applied: int, differences: str, says: str, code: int
+) -> None:
     """The journal tells how much is applied just so; where all of it is, there is nothing to send."""
     Path("runs").mkdir()
     with closing(SqliteJournal(Path("runs", "journal.db"))) as journal:
@@ -338,7 +367,7 @@ def test_what_is_applied_is_known_from_the_journal(place: Path, applied: int, sa
         journal.exchange(run, ended=ended)
         journal.end(run, StopReason.DONE if applied == 2 else StopReason.SIGINT, 0.0)
     result = sipbatch("fleet.csv", "--sandbox", "--workspace", "runs", "--exit-code")
-    assert f"Already applied just so, by the journal: {applied} of 2." in result.stdout
+    assert f"Beside what is in force, by the journal: {differences}.\n" in result.stdout
     assert says in result.stdout
     assert result.return_value == code
 

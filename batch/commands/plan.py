@@ -10,20 +10,25 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from batch.commands.run_options import workspace_option
+from batch.commands.run_options import fleet_options, workspace_option
 from batch.commands.sheet_options import SheetArguments, sheet_options
-from batch.destinations import LIVE_URL, SANDBOX
+from batch.destinations import SANDBOX
 from batch.errors import RejectedError
 from batch.workspace import Workspace
 
 if TYPE_CHECKING:
+    from batch.plan_diff import PlanDiff
     from batch.plans import Plan
 
 #: The exit code of `--exit-code` where there is something to send that is not applied yet.
 EXIT_CHANGES = 5
 
 #: Options that only `plan` has, or that say nothing of what is planned.
-_NOT_FOR_RUN = frozenset({"as_json", "rejects", "exit_code", "quiet"})
+_NOT_FOR_RUN = frozenset({"as_json", "rejects", "show_diff", "exit_code", "quiet"})
+
+#: How many changes are shown without `--diff`, and how many pairs of payloads are looked at for them.
+CHANGES_SHOWN = 5
+MOST_PAIRS = 20_000
 
 EPILOG = """Exit codes: 0 every row can be sent; 5 with --exit-code, there is something to send; 65 rows were
 rejected, or a sheet or template is wrong. Examples:
@@ -31,6 +36,7 @@ rejected, or a sheet or template is wrong. Examples:
 \b
   sipbatch plan numbers.csv
   sipbatch plan carrier.xlsx --worksheet Main --region US --map phone_number="Main DID"
+  sipbatch plan numbers.csv --diff
   sipbatch plan numbers.csv --rejects mend.csv
 """
 
@@ -44,6 +50,12 @@ rejected, or a sheet or template is wrong. Examples:
     metavar="FILE.csv",
     help="Write the rejected rows as a sheet to mend and plan again.",
 )
+@click.option(
+    "--diff",
+    "show_diff",
+    is_flag=True,
+    help="Print what differs from what is in force, like a patch: by template, then by number.",
+)
 @click.option("--exit-code", is_flag=True, help="Exit with 5 if there is something to send.")
 @click.option(
     "--rate",
@@ -52,8 +64,7 @@ rejected, or a sheet or template is wrong. Examples:
     metavar="N/s",
     help="The rate to reckon with; also /m and /h, or auto.",
 )
-@click.option("--base-url", default=LIVE_URL, show_default=True, metavar="URL", help="The API's address.")
-@click.option("--sandbox", is_flag=True, help="Plan for the embedded API.")
+@fleet_options
 @workspace_option
 @click.option("--quiet", is_flag=True, help="Say nothing on stderr but errors.")
 @click.pass_context
@@ -67,6 +78,8 @@ def command(
     rate: str,
     base_url: str,
     sandbox: bool,
+    account: str,
+    show_diff: bool,
     workspace: Path,
     quiet: bool,
 ) -> int:
@@ -74,36 +87,48 @@ def command(
 
     SHEET is a CSV, a workbook, or - for standard input; several make one plan. Shown are counts by
     template and direction, the first request of each in full, every rejected row with all of its problems,
-    what is already applied, how long sending will take, and the command that runs just this plan.
+    what is in force already, how long sending will take, and the command that runs just this plan.
     """
     import orjson
 
+    from batch.bland.address import read_address
+    from batch.commands import briefing
+    from batch.diff_text import changes_text, counts_text, diff_json, diff_text
     from batch.pacer import parse_rates
     from batch.plan_text import Outlook, render_text, to_json, write_rejects
 
     rates = () if rate.strip().lower() == "auto" else parse_rates(rate)
     plan = given.plan(keep_cells=rejects is not None, keep_secrets=True)
-    target = SANDBOX if sandbox else base_url
-    unchanged_count = _unchanged_count(plan, Workspace(workspace), target)
+    target = SANDBOX if sandbox else read_address(base_url).url
+    beside = _beside(plan, Workspace(workspace), target, account, in_full=show_diff)
     if rejects is not None:
         write_rejects(plan, rejects)
         if not quiet:
             click.echo(f"sipbatch: {len(plan.rejects):,} rejected rows are in {rejects}.", err=True)
     outlook = Outlook(
         target=target,
-        unchanged_count=unchanged_count,
+        comparison=None if beside is None else beside.comparison,
+        changes=() if beside is None or show_diff else tuple(changes_text(beside, CHANGES_SHOWN)),
         rates=rates,
         rate_text=rate,
         command=run_command(ctx),
         rejects_path=rejects,
     )
     if as_json:
-        click.echo(orjson.dumps(to_json(plan, outlook), option=orjson.OPT_INDENT_2).decode())
+        told = to_json(plan, outlook)
+        if beside is not None and show_diff:
+            told["diff"] = diff_json(beside)
+        click.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
+    elif beside is not None and show_diff:
+        click.echo("\n".join([*diff_text(beside), f"{counts_text(beside.comparison)}."]))
+        if plan.rejects:
+            click.echo(briefing.rejects(plan), err=True)
     else:
         click.echo(render_text(plan, outlook), nl=False)
     if plan.rejects:
         return RejectedError.exit_code
-    return EXIT_CHANGES if exit_code and plan.to_send_count > (unchanged_count or 0) else 0
+    to_send = plan.to_send_count if beside is None else beside.comparison.to_send_count
+    return EXIT_CHANGES if exit_code and to_send else 0
 
 
 def run_command(ctx: click.Context) -> str:
@@ -127,11 +152,17 @@ def run_command(ctx: click.Context) -> str:
     return shlex.join(words)
 
 
-def _unchanged_count(plan: Plan, workspace: Workspace, target: str) -> int | None:
-    """How many of the requests to be sent are applied as they are; None without a journal."""
-    if not workspace.journal_path.exists():
-        return None
+def _beside(plan: Plan, workspace: Workspace, target: str, account: str, *, in_full: bool) -> PlanDiff | None:
+    """The plan beside what is in force; None without a journal, unless it is wanted in full."""
     from batch.fleet import Difference, compare
+    from batch.memory_journal import MemoryJournal
+    from batch.plan_diff import diff
 
-    with closing(workspace.reader()) as journal:
-        return compare(plan, journal.applied(target), journal.payload).count(Difference.UNCHANGED)
+    is_known = workspace.journal_path.exists()
+    if not (is_known or in_full):
+        return None
+    with closing(workspace.reader() if is_known else MemoryJournal()) as journal:
+        comparison = compare(plan, journal.applied(target, account), journal.payload)
+        if in_full:
+            return diff(comparison, journal.kept)
+        return diff(comparison, journal.kept, only=Difference.CHANGED, most=MOST_PAIRS)
