@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain, islice
 from typing import TypeVar
 
 import numpy as np
@@ -113,6 +114,17 @@ class _Run:
     events: list[Event] = field(default_factory=list)
     verified: dict[int, Verification] = field(default_factory=dict)
     snapshots: dict[int, Snapshot] = field(default_factory=dict)
+    retrying: set[int] = field(default_factory=set)
+    pending_from: int = 0  #: no request before this one is pending
+
+    def place(self, request: _Request) -> None:
+        """Know where the request is found that has just moved, without a look at all of them."""
+        if request.state is RequestState.RETRYING:
+            self.retrying.add(request.seq)
+        else:
+            self.retrying.discard(request.seq)
+        if request.state is RequestState.PENDING:
+            self.pending_from = min(self.pending_from, request.seq)
 
 
 class MemoryJournal:
@@ -254,6 +266,7 @@ class MemoryJournal:
             died = Outcome(Verdict.AMBIGUOUS, error_code="LOST", message=message)
             request.sent(request.claimed_at, 0.0, died, RequestState.PENDING)
             request.due_at = None
+            run.place(request)
         return len(lost)
 
     def shards(self, run_id: str, size: int) -> list[Shard]:
@@ -293,10 +306,12 @@ class MemoryJournal:
             request.attempts += e.counted
             request.due_at, request.is_free = e.due_at, e.is_free
             request.duration_s, request.outcome = e.duration_s, e.outcome
+            run.place(request)
         for seq in released:
             request = run.requests[seq]
             request.move(RequestState.PENDING if request.due_at is None else RequestState.RETRYING)
             request.claimed_at = None
+            run.place(request)
         run.events.extend(events)
         for event in events:
             if event.kind == FOUND_RATE:
@@ -307,6 +322,7 @@ class MemoryJournal:
             is_retry = request.state is RequestState.RETRYING
             request.move(RequestState.IN_FLIGHT)
             request.claimed_at = now
+            run.place(request)
             claims.append(
                 Claim(
                     request.seq,
@@ -339,14 +355,12 @@ class MemoryJournal:
         self, run_id: str, barred_templates: Collection[int] = (), shards: Sequence[Shard] = EVERYTHING
     ) -> float | None:
         """The earliest due time of what is `retrying` in `shards`, barred templates aside, or None."""
-        retrying = (
-            r
-            for r in self._run(run_id).requests
-            if r.state is RequestState.RETRYING
-            and r.template_id not in barred_templates
-            and any(shard.first <= r.seq < shard.end for shard in shards)
+        run = self._run(run_id)
+        retrying = (run.requests[seq] for seq in run.retrying)
+        return min(
+            (r.due_at for r in retrying if r.due_at is not None and _may_be_had(r, shards, barred_templates)),
+            default=None,
         )
-        return min((r.due_at for r in retrying if r.due_at is not None), default=None)
 
     def end(self, run_id: str, reason: StopReason, at: float) -> None:
         """Record why the run is no longer going; what it applied is known to the fleet from here on."""
@@ -573,15 +587,9 @@ def _claimable(
     max_retries: int | None,
     barred: Collection[int],
 ) -> list[_Request]:
-    open_ones = [
-        r
-        for r in run.requests
-        if r.template_id not in barred and any(shard.first <= r.seq < shard.end for shard in shards)
-    ]
     retries_left = want if max_retries is None else max_retries
-    due = [
-        r for r in open_ones if r.state is RequestState.RETRYING and r.due_at is not None and r.due_at <= now
-    ]
+    retrying = (run.requests[seq] for seq in run.retrying)
+    due = [r for r in retrying if r.due_at is not None and r.due_at <= now and _may_be_had(r, shards, barred)]
     found: list[_Request] = []
     for request in sorted(due, key=lambda r: (r.due_at or 0.0, r.seq)):
         if not request.is_free:
@@ -589,5 +597,17 @@ def _claimable(
                 continue
             retries_left -= 1
         found.append(request)
-    found += [r for r in open_ones if r.state is RequestState.PENDING]
+    ahead = (run.requests[seq] for seq in range(run.pending_from, len(run.requests)))
+    pending = (r for r in ahead if r.state is RequestState.PENDING)
+    first = next(pending, None)
+    run.pending_from = len(run.requests) if first is None else first.seq
+    if first is not None:
+        pending_ones = (r for r in chain((first,), pending) if _may_be_had(r, shards, barred))
+        found += islice(pending_ones, max(0, want - len(found)))
     return found[:want]
+
+
+def _may_be_had(request: _Request, shards: Sequence[Shard], barred: Collection[int]) -> bool:
+    return request.template_id not in barred and any(
+        shard.first <= request.seq < shard.end for shard in shards
+    )

@@ -7,6 +7,7 @@ assert done.counts.failed == 1
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -70,10 +71,12 @@ class PlayedTarget:
     most_in_flight: int = 0
     began_s: float = 0.0
     name: str = "rehearsal"
+    _nth: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     async def send(self, number: str, direction: str, payload: bytes) -> Outcome:
         now = anyio.current_time()
-        nth = sum(s.number == number and s.direction == direction for s in self.sends) + 1
+        self._nth[number, direction] += 1
+        nth = self._nth[number, direction]
         sent = Sent(len(self.sends), nth, number, direction, payload, now - self.began_s)
         self.sends.append(sent)
         self.in_flight += 1
@@ -120,6 +123,7 @@ class Rehearsal:
     ending: Ending | None
     error: BaseException | None
     lasted_s: float
+    exchanges: int  #: what was asked of the journal's thread
 
     @property
     def counts(self) -> Counts:
@@ -176,10 +180,13 @@ def rehearse(
     target = PlayedTarget(answer, latency_s)
     progress = Watch()
     journal = again.journal if again else journal or MemoryJournal()
+    exchanges = 0
     run_id = again.run_id if again else journal.create_run(plan, NewRun(target.name, EPOCH))
 
     async def run_blocking(work: Callable[[], _T]) -> _T:
         """A worker thread: it takes time, and once it has begun it is not cancelled."""
+        nonlocal exchanges
+        exchanges += 1
         await anyio.lowlevel.checkpoint()
         with anyio.CancelScope(shield=True):
             await anyio.sleep(commit_s / 2)
@@ -214,7 +221,7 @@ def rehearse(
                     error = fault
             tasks.cancel_scope.cancel()
         lasted_s = anyio.current_time() - target.began_s
-        return Rehearsal(journal, run_id, target, progress, ending, error, lasted_s)
+        return Rehearsal(journal, run_id, target, progress, ending, error, lasted_s, exchanges)
 
     return run_virtual(main, backend=backend, seed=seed)
 
