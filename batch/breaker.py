@@ -123,6 +123,15 @@ class SafetyBreaker:
     _by_template: Counter[int] = field(default_factory=Counter)
     _accepted_templates: set[int] = field(default_factory=set)
 
+    @property
+    def quarantine(self) -> str:
+        """Why a run ends that has nothing left but requests of barred templates."""
+        many, them = ("s", "them") if len(self.barred) != 1 else ("", "it")
+        return (
+            f"{len(self.barred)} template{many} in quarantine: the API refused each of the first requests "
+            f"made from {them}; all others were sent"
+        )
+
     def told(self, state: RequestState, outcome: Outcome, template_id: int) -> str | None:
         """Take in how one request ended for good; returns why to halt, or None."""
         self.ended += 1

@@ -12,13 +12,15 @@ class Clock:
     """A monotonic clock, and UTC derived from it.
 
     The wall clock is read once, when the clock is made; from then on UTC moves with the steady clock.
-    In tests `now` is the virtual clock of the event loop.
+    Only windows ask what the wall clock shows now, by `wall`: they are times of a place, however often its
+    clock is set. In tests `now` is the virtual clock of the event loop.
     """
 
     def __init__(
         self, now: Callable[[], float] = anyio.current_time, wall: Callable[[], float] = time.time
     ) -> None:
         self.now = now
+        self.wall = wall
         self._offset_s = wall() - now()
 
     def utc(self) -> float:

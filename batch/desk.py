@@ -170,6 +170,12 @@ class Desk:
         """More may be wanted, or wanted again, than before."""
         self._bell.ring()
 
+    def claim_again(self) -> None:
+        """More can be claimed than before; called from `on_commit` alone, between two commits."""
+        self._claim_at = -math.inf
+        self.is_dry = False
+        self._bell.ring()
+
     def group(self, size: int) -> None:
         """Let results wait for each other, up to `size` of them or a hundredth of a second."""
         self._group_size = max(1, size)

@@ -43,7 +43,6 @@ class Judge:
         *,
         policy: RetryPolicy,
         max_failures: FailureLimit | None,
-        canary: int,
         outage_s: float,
         pacer: Pacer,
         clock: Clock,
@@ -52,9 +51,6 @@ class Judge:
     ) -> None:
         self.outage = OutageBreaker(threshold=max(2, min(5, policy.max_attempts)))
         self.safety = SafetyBreaker(max_failures)
-        self.canary_left = canary
-        self._canary = canary
-        self._canary_failed = 0
         self._policy = policy
         self._outage_s = outage_s
         self._pacer = pacer
@@ -87,7 +83,6 @@ class Judge:
         desk.put(Ended(claim, state, outcome, sent_at, now - started_s, counted, due_at, is_free=not counted))
         if state.is_final:
             self._judge_safety(claim, state, outcome, desk)
-            self._judge_canary(state, desk)
         return self._stops[0] if self._stops else None
 
     def lasted_too_long(self) -> tuple[StopReason, str] | None:
@@ -102,6 +97,13 @@ class Judge:
                 minutes = f"{(now - since_s) / 60:.0f} minutes"
                 return StopReason.TRY_LATER, f"the API has accepted nothing for {minutes}{said}"
         return None
+
+    def waited(self, held_s: float) -> None:
+        """For so long nothing was sent for another reason: that is no part of an outage."""
+        if self.outage.since_s is not None:
+            self.outage.since_s += held_s
+        if self._throttled_since_s is not None:
+            self._throttled_since_s += held_s
 
     def waiting_for(self) -> str:
         """What everyone waits for, in words for the operator; empty if nothing."""
@@ -205,23 +207,6 @@ class Judge:
             self._stop(StopReason.SAFETY, why)
         if len(self.safety.barred) > barred:
             desk.note("template_quarantined", template_id=claim.template_id, message=_words(outcome))
-            desk.give_back()
-
-    def _judge_canary(self, state: RequestState, desk: Desk) -> None:
-        if not self.canary_left:
-            return
-        self.canary_left -= 1
-        self._canary_failed += state is not RequestState.SUCCEEDED
-        if self.canary_left:
-            return
-        if self._canary_failed:
-            self._stop(
-                StopReason.SAFETY,
-                f"{self._canary_failed} of the {self._canary} canary requests did not succeed; "
-                "nothing else was sent",
-            )
-        else:
-            desk.note("canary_passed", requests=self._canary)
             desk.give_back()
 
 

@@ -146,6 +146,21 @@ class Pacer:
         """When the shared pause ends, by the pacer's clock; in the past if there is none."""
         return self._paused_until_s
 
+    def change(self, rates: Sequence[Rate]) -> None:
+        """Send at other rates from now on, beginning one spacing from now; a pause goes on.
+
+        `UsageError` for none: a pacer that was given a rate has learnt nothing by which to find one.
+        """
+        if not rates:
+            raise UsageError(
+                "a run that was begun at a rate cannot find one: stop it, and resume with --rate auto"
+            )
+        self.rates = tuple(rates)
+        self._share = 1.0
+        self._windows = [_Window(rate) for rate in rates]
+        self._base_s = max(rate.per_s / rate.sends for rate in rates) / _SHARE
+        self._slot_s = self._now() + self._spacing_s()
+
     def go_on(self, paused_for_s: float, *, most_s: float) -> None:
         """Another process has sent until just now: keep one spacing from it, and the pause it was in.
 

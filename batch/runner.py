@@ -5,61 +5,36 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
 
 import anyio
 import anyio.abc
 
-from batch.breaker import FailureLimit, Gate
+from batch.advance import Advance, Ask, ReadBack
+from batch.beginning import Beginning, begin, pacer_for
+from batch.breaker import Gate
 from batch.clock import Clock
+from batch.controls import Controls, Stoppable, in_words
 from batch.desk import Bell, Desk, Dispatcher, LocalDispatcher, RunBlocking, in_thread
 from batch.errors import JournalError
-from batch.journal import FOUND_RATE, Claim, Counts, Journal, Shard, merged
+from batch.journal import FOUND_RATE, Counts, Journal, Shard
 from batch.judging import ABORTED, Judge
 from batch.pacer import Pacer, Rate
 from batch.plans import DIRECTIONS
 from batch.progress import Progress, Silent
-from batch.retrying import Dice, RetryBudget, RetryPolicy
+from batch.retrying import Dice, RetryBudget
+from batch.run_options import RunOptions
 from batch.seeking import SeekingPacer
 from batch.states import StopReason
+from batch.steering import Steering
 from batch.target import Outcome, Target, Verdict
 from batch.timestamps import utc
+from batch.workers import Crew, Departure, Worker
 
-#: Requests in a shard: small enough to hand out, large enough to be rare.
-SHARD_SIZE = 10_000
-
-#: The most requests in flight when the number is chosen here, and the fewest.
-_MOST_WORKERS = 256
-_FEWEST_WORKERS = 4
+__all__ = ["Controls", "Ending", "Engine", "RunOptions", "Stoppable", "pacer_for", "run"]
 
 #: For how many seconds of sending claims are made ahead.
 _AHEAD_S = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """How a run is sent; times in seconds.
-
-    No `rates` at all means that the rate is to be found. `concurrency` None takes what the rate and the
-    measured latency need. `canary` is how many requests are sent, and must succeed, before the others.
-    `drain_s` is how long a stopped run waits for what is in flight, and `outage_s` how long an outage is
-    sat out.
-    """
-
-    rates: tuple[Rate, ...] = (Rate(5, 1.0),)
-    concurrency: int | None = None
-    deadline_s: float = 30.0
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-    max_failures: FailureLimit | None = None
-    canary: int | None = None
-    drain_s: float = 30.0
-    outage_s: float = 900.0
-
-    @property
-    def most_workers(self) -> int:
-        """The most requests that can be in flight: what a target needs connections for."""
-        return self.concurrency or _MOST_WORKERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,43 +44,6 @@ class Ending:
     reason: StopReason
     message: str
     counts: Counts
-
-
-class Stoppable(Protocol):
-    """What is going on, and can be stopped: sending, or what reads before and after it."""
-
-    def stop(self, reason: StopReason, message: str) -> None:
-        """Begin nothing more; the first reason stands."""
-        ...
-
-    def abort(self) -> None:
-        """Cancel what is in flight."""
-        ...
-
-
-class Controls:
-    """What an operator does to a run that is going; before it is, a stop is kept for it."""
-
-    def __init__(self) -> None:
-        self._engine: Stoppable | None = None
-        self._waiting: StopReason | None = None
-
-    def attach(self, engine: Stoppable) -> None:
-        """The run begins; a stop that was asked for before takes effect now."""
-        self._engine = engine
-        if self._waiting is not None:
-            self.drain(self._waiting)
-
-    def drain(self, reason: StopReason) -> None:
-        """Send nothing more, let what is in flight end: the first signal."""
-        self._waiting = reason
-        if self._engine is not None:
-            self._engine.stop(reason, f"interrupted by {reason.upper()}")
-
-    def abort(self) -> None:
-        """Cancel what is in flight: the second signal."""
-        if self._engine is not None:
-            self._engine.abort()
 
 
 async def run(
@@ -121,33 +59,19 @@ async def run(
     dice: Dice = random.random,
     dispatcher: Dispatcher | None = None,
     pacer: Pacer | None = None,
+    ask: Ask | None = None,
+    read_back: ReadBack | None = None,
 ) -> Ending:
     """Send what the run has left, until it is done or must stop.
 
     The target is entered and left by the caller. `pacer` (made by `pacer_for`) is given where other calls
-    share the run's rate. Raises `JournalError` when the journal can no longer be written: it says how many
-    results are recorded and how many are in doubt.
+    share the run's rate. Between waves `ask` asks the operator, and without it the thresholds decide;
+    `read_back` looks at what a wave has put in force. Raises `JournalError` when the journal can no longer
+    be written: it says how many results are recorded and how many are in doubt.
     """
     clock = clock or Clock()
     begun_at = clock.utc()
-
-    def begin() -> _Begun:
-        is_resumed = journal.run(run_id).started_at is not None
-        lost = journal.begin(run_id, begun_at)
-        events = journal.events(run_id)
-        return _Begun(
-            lost,
-            journal.counts(run_id),
-            journal.shards(run_id, SHARD_SIZE),
-            None if options.rates else journal.found_rate(run_id),
-            is_resumed,
-            any(event.kind == "canary_passed" for event in events),
-            max(
-                (e.at + float(str(e.detail["wait_s"])) for e in events if e.kind == "throttled"), default=0.0
-            ),
-        )
-
-    begun = await run_blocking(begin)
+    begun = await run_blocking(lambda: begin(journal, run_id, options, at=begun_at))
     pacer = pacer or pacer_for(options, clock, begun.known_per_s)
     if begun.is_resumed:
         pacer.go_on(begun.paused_until - clock.utc(), most_s=options.retry.longest_wait_s)
@@ -156,39 +80,20 @@ async def run(
         run_id,
         target,
         options,
-        counts=begun.counts,
+        begun=begun,
         pacer=pacer,
-        canary=0 if begun.is_past_canary else min(options.canary or 0, begun.counts.left),
         progress=progress or Silent(),
         clock=clock,
         run_blocking=run_blocking,
         dice=dice,
         dispatcher=dispatcher or LocalDispatcher(begun.shards),
+        ask=ask,
+        read_back=read_back,
     )
-    rate = ", ".join(map(str, options.rates)) or "auto"
-    engine.desk.note("began", left=begun.counts.left, lost=begun.lost, rate=rate)
+    engine.desk.note("began", left=begun.counts.left, lost=begun.lost, rate=in_words(options.rates))
     if controls is not None:
         controls.attach(engine)
     return await engine.run()
-
-
-class _Begun(NamedTuple):
-    """What the journal says when a run begins, or goes on."""
-
-    lost: int
-    counts: Counts
-    shards: list[Shard]
-    known_per_s: float | None
-    is_resumed: bool
-    is_past_canary: bool
-    paused_until: float  #: UTC; what the API asked for last
-
-
-def pacer_for(options: RunOptions, clock: Clock, known_per_s: float | None) -> Pacer:
-    """A pacer for these rates; for none, one that finds the rate, from what an earlier run settled at."""
-    if options.rates:
-        return Pacer(options.rates, now=clock.now)
-    return SeekingPacer(now=clock.now, known_per_s=known_per_s)
 
 
 class Engine:
@@ -201,14 +106,15 @@ class Engine:
         target: Target,
         options: RunOptions,
         *,
-        counts: Counts,
+        begun: Beginning,
         pacer: Pacer,
-        canary: int,
         progress: Progress,
         clock: Clock,
         run_blocking: RunBlocking,
         dice: Dice,
         dispatcher: Dispatcher,
+        ask: Ask | None,
+        read_back: ReadBack | None,
     ) -> None:
         self._journal = journal
         self._run_id = run_id
@@ -223,22 +129,17 @@ class Engine:
         self._journal_error: JournalError | None = None
         self._finished = anyio.Event()
         self._sending = anyio.CancelScope()
+        self._waiting = anyio.CancelScope()
         self._bell = Bell()
-        self._idle: deque[_Worker] = deque()
+        self._idle: deque[Worker] = deque()
         self._workers = 0
         self._in_flight = 0
-        self._latency_s = 0.0
-        self._canary = canary
-        self._canary_seen: set[int] = set()
         self._pacer = pacer
-        self._limit = options.concurrency or min(
-            _MOST_WORKERS, max(_FEWEST_WORKERS, math.ceil(self._pacer.asked_per_s / 2))
-        )
+        self._crew = Crew(options.concurrency, pacer)
         self._budget = RetryBudget(options.retry)
         self._judge = Judge(
             policy=options.retry,
             max_failures=options.max_failures,
-            canary=canary,
             outage_s=options.outage_s,
             pacer=self._pacer,
             clock=clock,
@@ -249,7 +150,7 @@ class Engine:
             journal,
             run_id,
             dispatcher,
-            counts=counts,
+            counts=begun.counts,
             clock=clock,
             run_blocking=run_blocking,
             budget=self._budget,
@@ -258,15 +159,39 @@ class Engine:
             claimable=self._claimable,
             on_commit=self._committed,
         )
+        self._steering = Steering(
+            options.windows,
+            margin_s=options.deadline_s,
+            clock=clock,
+            note=self.desk.note,
+            hold=self._hold,
+            move_on=self._move_on,
+        )
+        self._advance = Advance(
+            begun.waves,
+            begun.counts,
+            limit=options.max_failures,
+            soak_s=options.soak_s,
+            clock=clock,
+            note=self.desk.note,
+            stop=self.stop,
+            move_on=self._move_on,
+            ask=ask,
+            read_back=read_back,
+            unjudged=begun.unjudged,
+            soaks_until=begun.soaks_until,
+        )
 
     async def run(self) -> Ending:
         """Send until done or stopped; the run's end is in the journal when this returns."""
         self._committed()
+        self._steer()
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._serve)
                 group.start_soon(self._send_all)
                 group.start_soon(self._tick)
+                group.start_soon(self._advance.see_through)
                 await self._finished.wait()
                 group.cancel_scope.cancel()
         except BaseException as error:
@@ -304,6 +229,54 @@ class Engine:
         self.stop(StopReason.SIGINT, "interrupted")
         self._sending.cancel()
 
+    # --- what others may do to it ---------------------------------------------------------------
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it has a reason to send nothing more, or has ended."""
+        return self._reason is not None
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are on their way."""
+        return self._in_flight
+
+    def pause(self) -> bool:
+        """Send nothing until told to go on; false if that is so already."""
+        return self._steering.pause()
+
+    def go_on(self) -> bool:
+        """Send again; false if there was no pause."""
+        return self._steering.go_on()
+
+    def change_rate(self, rates: tuple[Rate, ...]) -> str:
+        """Send at other rates from now on, none at all: find it; returns what they were."""
+        was = in_words(self._pacer.rates)
+        self._pacer.change(rates)
+        self._crew.begin()
+        self.desk.note("rate_changed", rate=in_words(rates), was=was)
+        self._waiting.cancel()
+        self.desk.look_again()
+        return was
+
+    def _hold(self) -> None:
+        """Nothing may be sent from now on; what was claimed goes back."""
+        self._waiting.cancel()
+        self.desk.give_back()
+
+    def _move_on(self, waited_s: float) -> None:
+        """Something may be claimed and sent again, that could not be for so long."""
+        self._judge.waited(waited_s)
+        self.desk.give_back()
+        self._bell.ring()
+
+    def _steer(self) -> None:
+        """Keep to the windows, if there are any."""
+        self._steering.look()
+        if self._options.leaves_window and self._steering.opens_in_words:
+            opens = self._steering.opens_in_words
+            self.stop(StopReason.TRY_LATER, f"the window is closed until {opens}: come back then")
+
     # --- the journal's side ---------------------------------------------------------------------
 
     async def _serve(self) -> None:
@@ -322,12 +295,12 @@ class Engine:
 
     def _committed(self) -> None:
         """The counts are those on disk: show them, and see whether anything is left."""
-        if len(self._canary_seen) < self._canary:
-            self._canary_seen.update(ready.claim.seq for ready in self.desk.ready)
         self._show()
         self._bell.ring()
         barred = len(self._judge.safety.barred)
         is_idle = not (self._in_flight or self.desk.ready or self.desk.unsaved)
+        if self._advance.committed(self.desk.counts, is_through=is_idle and self.desk.is_dry):
+            self.desk.claim_again()
         wait_s = self.desk.claims_again_at - self._clock.utc()
         if not self.desk.counts.left:
             self.stop(StopReason.DONE, "nothing is left to send")
@@ -337,12 +310,8 @@ class Engine:
                 "the API asked to wait with all that is left: come back after "
                 f"{utc(self.desk.claims_again_at)}",
             )
-        elif is_idle and barred and self.desk.is_dry:
-            self.stop(
-                StopReason.SAFETY,
-                f"{barred} template{'s' * (barred != 1)} in quarantine: the API refused each of the first "
-                f"requests made from {'them' if barred != 1 else 'it'}; all others were sent",
-            )
+        elif is_idle and barred and self.desk.is_dry and self._advance.is_over:
+            self.stop(StopReason.SAFETY, self._judge.safety.quarantine)
         self._look_for_the_end()
 
     def _look_for_the_end(self) -> None:
@@ -362,25 +331,19 @@ class Engine:
 
     def _ahead(self) -> int:
         """How many claims may wait to be sent: never more than can be in flight."""
-        return min(self._limit, math.ceil(self._pacer.rate_per_s * _AHEAD_S) + 1)
+        return min(self._crew.limit, math.ceil(self._pacer.rate_per_s * _AHEAD_S) + 1)
 
     def _wanted(self) -> int:
-        if self._reason is not None:
+        if self._reason is not None or self._steering.is_held:
             return 0
-        self.desk.group(min(self._limit // 4, math.ceil(self._pacer.rate_per_s / 100)))
+        self.desk.group(min(self._crew.limit // 4, math.ceil(self._pacer.rate_per_s / 100)))
         ahead = self._ahead()
         want = ahead - len(self.desk.ready)
-        if 2 * want < ahead:
-            return 0
-        if self._judge.canary_left and len(self._canary_seen) < self._canary:
-            want = min(want, self._canary - len(self._canary_seen))
-        return want
+        return 0 if 2 * want < ahead else want
 
     def _claimable(self) -> list[Shard]:
-        """All open shards; once the canary is chosen and until it has ended, its requests alone."""
-        if self._judge.canary_left and len(self._canary_seen) == self._canary:
-            return merged(Shard(seq, seq + 1) for seq in self._canary_seen)
-        return self.desk.shards
+        """What of the open shards belongs to the wave that is being sent."""
+        return self._advance.claimable(self.desk.shards)
 
     # --- workers --------------------------------------------------------------------------------
 
@@ -396,8 +359,9 @@ class Engine:
             await self._bell.wait()
             return
         if not self._pacer.take_now():
-            await self._pacer.wait()
-            if not self._may_send():
+            with anyio.CancelScope() as self._waiting:
+                await self._pacer.wait()
+            if self._waiting.cancelled_caught or not self._may_send():
                 return
         self._judge.outage.pause_is_over()
         if self._idle:
@@ -410,28 +374,27 @@ class Engine:
         return bool(
             self.desk.ready
             and self._reason is None
-            and self._in_flight < self._limit
-            and self.desk.unsaved < self._limit
+            and not self._steering.is_held
+            and self._in_flight < self._crew.limit
+            and self.desk.unsaved < self._crew.limit
             and not (self._in_flight and self._judge.outage.gate is Gate.PROBING)
         )
 
-    def _take(self) -> _Departure:
+    def _take(self) -> Departure:
         """The next claim, for the slot that the pacer has just given."""
         ready = self.desk.ready.popleft()
-        if len(self._canary_seen) < self._canary:
-            self._canary_seen.add(ready.claim.seq)
         if ready.claim.is_paid:
             self._budget.spend()
         self._in_flight += 1
         if 2 * len(self.desk.ready) < self._ahead():
             self.desk.look_again()
-        return _Departure(ready.claim, ready.payload, self._pacer.last_left_s)
+        return Departure(ready.claim, ready.payload, self._pacer.last_left_s)
 
-    async def _work(self, departure: _Departure) -> None:
-        me = _Worker()
+    async def _work(self, departure: Departure) -> None:
+        me = Worker()
         while True:
             await self._attempt(departure)
-            if self._workers > self._limit:
+            if self._workers > self._crew.limit:
                 break
             if self._judge.outage.gate is Gate.CLOSED and self._may_send() and self._pacer.take_now():
                 departure = self._take()
@@ -441,7 +404,7 @@ class Engine:
             departure = await me.handed()
         self._workers -= 1
 
-    async def _attempt(self, departure: _Departure) -> None:
+    async def _attempt(self, departure: Departure) -> None:
         claim = departure.claim
         sent_at, started_s = self._clock.utc(), self._clock.now()
         outcome = ABORTED
@@ -457,7 +420,7 @@ class Engine:
             # Also when cancelled: what was sent is journaled, or it would be taken for never sent.
             took_s = self._clock.now() - started_s
             self._pacer.answered(departure.left_at_s)
-            self._latency_s = 0.9 * self._latency_s + 0.1 * took_s if self._latency_s else took_s
+            self._crew.told(took_s)
             why = self._judge.ended(claim, outcome, sent_at=sent_at, started_s=started_s, desk=self.desk)
             if why is not None:
                 self.stop(*why)
@@ -472,47 +435,18 @@ class Engine:
             await anyio.sleep(1.0)
             if self._clock.now() > self._stopped_at_s + self._options.drain_s:
                 self.abort()
-            why = self._judge.lasted_too_long()
+            self._steer()
+            why = None if self._steering.is_held else self._judge.lasted_too_long()
             if why is not None:
                 self.stop(*why)
-            if self._options.concurrency is None and self._latency_s:
-                # As many as the rate keeps busy at this latency, and some to spare.
-                needed = math.ceil(self._pacer.rate_per_s * self._latency_s * 1.5) + 2
-                self._limit = min(_MOST_WORKERS, max(_FEWEST_WORKERS, needed))
+            if self._crew.fit():
                 self._bell.ring()
             self._show()
 
     def _show(self) -> None:
-        note = self._judge.waiting_for()
+        note = self._steering.waiting_for or self._advance.waiting_for or self._judge.waiting_for()
         if self._reason is not None:
             note = f"stopping, {self._in_flight} in flight" if self._in_flight else ""
-        wait_s = max(0.0, self._pacer.paused_until_s - self._clock.now())
+        until_s = max(self._pacer.paused_until_s, self._advance.waits_until_s)
+        wait_s = max(0.0, until_s - self._clock.now(), self._steering.wait_s)
         self._progress.update(self.desk.counts, self._pacer.rate_per_s, note, wait_s=wait_s)
-
-
-class _Departure(NamedTuple):
-    """A request on its way: its claim, its body, and when the pacer let it go."""
-
-    claim: Claim
-    payload: bytes
-    left_at_s: float
-
-
-class _Worker:
-    """One of the requests in flight at a time; waits here for the next."""
-
-    __slots__ = ("_departure", "_event")
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-        self._departure: _Departure | None = None
-
-    def hand(self, departure: _Departure) -> None:
-        self._departure = departure
-        self._event.set()
-
-    async def handed(self) -> _Departure:
-        await self._event.wait()
-        self._event = anyio.Event()
-        assert self._departure is not None
-        return self._departure

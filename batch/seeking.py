@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from batch.pacer import Pacer
+from batch.pacer import Pacer, Rate
 
 #: Where the search begins when nothing is known, and the most that it tries, in sends a second.
 _START_PER_S = 2.0
@@ -49,17 +49,27 @@ class SeekingPacer(Pacer):
     @property
     def rate_per_s(self) -> float:
         """The rate now, in sends a second."""
-        return self._per_s
+        return super().rate_per_s if self.rates else self._per_s
 
     @property
     def asked_per_s(self) -> float:
         """The rate now: none was asked for."""
-        return self._per_s
+        return super().asked_per_s if self.rates else self._per_s
 
     @property
     def found_per_s(self) -> float | None:
         """What it has settled at, or None while nothing has told it to."""
         return self._per_s if self._is_found else None
+
+    def change(self, rates: Sequence[Rate]) -> None:
+        """Send at these rates from now on; without any, go on finding one."""
+        if rates:
+            super().change(rates)
+        else:
+            self.rates = ()
+            self._windows = []
+            self._adjusted_at_s = self._now()
+            self._slot_s = self._now() + self._spacing_s()
 
     def accepted(self, sent_at_s: float) -> None:
         """A send that left at `sent_at_s` was let through."""
@@ -69,6 +79,8 @@ class SeekingPacer(Pacer):
 
     def throttled(self, sent_at_s: float) -> bool:
         """A send that left at `sent_at_s` was not let through: settle below what was."""
+        if self.rates:
+            return super().throttled(sent_at_s)
         if sent_at_s <= self._cut_at_s:
             return False
         let_through = sum(1 for at in self._accepted if sent_at_s - 1.0 < at <= sent_at_s)
@@ -79,15 +91,20 @@ class SeekingPacer(Pacer):
 
     def at_most(self, rate_per_s: float) -> None:
         """The far end named its rate."""
-        if 0 < rate_per_s * _BELOW < self._per_s:
+        if self.rates:
+            super().at_most(rate_per_s)
+        elif 0 < rate_per_s * _BELOW < self._per_s:
             self._per_s = rate_per_s * _BELOW
             self._is_found = True
 
     def _spacing_s(self) -> float:
-        return 1.0 / self._per_s
+        return super()._spacing_s() if self.rates else 1.0 / self._per_s
 
     def _adjust(self, now: float) -> None:
         """Rise: fast while searching, hardly at all once found, and not at all while paused."""
+        if self.rates:
+            super()._adjust(now)
+            return
         since_s = max(self._adjusted_at_s, self._paused_until_s)
         self._adjusted_at_s = now
         if not 0.0 < now - since_s < math.inf:

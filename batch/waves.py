@@ -123,6 +123,48 @@ class Waves:
         return _runs(np.sort(self.order[begin:end]))
 
 
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """How a wave ended: the `wave`th of `of`, with so many requests that ended, so many of them not well.
+
+    `ahead` is how many requests the next wave has; what lies in between is yet to be decided.
+    """
+
+    wave: int
+    of: int
+    requests: int
+    failed: int
+    is_canary: bool
+    ahead: int
+
+    @property
+    def fault(self) -> str:
+        """Why not to go on, as far as the wave alone tells, for the operator; empty if it went well.
+
+        `--max-failures` is not looked at: it stops a run in the middle of a wave.
+        """
+        if self.is_canary and self.failed:
+            some = f"{self.failed:,} of the {self.requests:,} canary requests"
+            return f"{some} did not succeed; nothing else was sent"
+        if self.failed and self.failed == self.requests:
+            return f"none of the {self.requests:,} requests of wave {self.wave} succeeded"
+        return ""
+
+    def over(self, share: float) -> str:
+        """Why not to go on if more than this share of a wave may not fail; empty if that is kept."""
+        if self.failed <= share * self.requests:
+            return ""
+        return (
+            f"{self.failed:,} of the {self.requests:,} requests of wave {self.wave} did not succeed, and "
+            f"without --max-failures a wave may have {share * 100:g}%"
+        )
+
+    def __str__(self) -> str:
+        how = f"{self.failed:,} of them not well" if self.failed else "all well"
+        name = f"wave {self.wave} of {self.of}" + (", the canary" if self.is_canary else "")
+        return f"{name}: {self.requests:,} requests ended, {how}"
+
+
 def choose(
     left: Left,
     *,

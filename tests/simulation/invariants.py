@@ -49,8 +49,10 @@ class Invariants:
         rows = list(journal.results(self._run_id))
         self._ended = {key_of(row) for row in rows if row.state in _FINAL[:3]}
         self._sent_in_life.clear()
-        left = sum(not row.state.is_final for row in rows)
-        self._canary = min(self._options.canary or left, left)
+        left = [row for row in rows if not row.state.is_final]
+        groups = len({(row.template, row.direction) for row in left})
+        canary = self._options.canary if isinstance(self._options.canary, int) else len(left)
+        self._canary = min(max(canary, groups), len(left))
 
     def check_send(self, journal: MortalJournal, send: Send) -> None:
         """What is sent is claimed on disk, was not ended before, and does not run ahead of the canary."""
