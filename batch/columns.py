@@ -38,6 +38,9 @@ RESULT_COLUMNS = (
     "result_run",
 )
 
+#: What the report of a run that was read back adds to these.
+VERIFIED_COLUMNS = ("result_verified", "result_drift")
+
 #: An override may name an element of a list up to this; beyond it a header is a slip of the keyboard.
 _LAST_ELEMENT = 999
 
@@ -45,6 +48,12 @@ _LOOKS_LIKE_DATA = re.compile(r"\d{7}")
 _NOT_COUNTED = re.compile(
     "[\\s_\\-\u00ad\u200b-\u200f\u2010-\u2015\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]+"
 )
+
+
+def own_count(header: Sequence[str]) -> int:
+    """How many of a report's columns stand before those that the report adds."""
+    is_verified = tuple(header[-len(VERIFIED_COLUMNS) :]) == VERIFIED_COLUMNS
+    return len(header) - len(RESULT_COLUMNS) - is_verified * len(VERIFIED_COLUMNS)
 
 
 def fold(name: str) -> str:

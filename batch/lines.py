@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from batch.advice import mend, next_action
-from batch.columns import RESULT_COLUMNS, fold
+from batch.columns import RESULT_COLUMNS, VERIFIED_COLUMNS, fold
 from batch.errors import JournalError
 from batch.guard import guard, guard_all
 from batch.journal import Journal, ResultRow, RunRecord
 from batch.plans import DIRECTIONS, CellChunk, Reject, SheetPin
 from batch.states import RequestState
 from batch.timestamps import utc
+from batch.verification import Verification
 
 #: `result_state` of a row that could not become a request.
 REJECTED = "rejected"
@@ -43,6 +44,7 @@ class Line(NamedTuple):
     cells: list[str]
     result: ResultRow | None
     reject: Reject | None
+    verification: Verification | None = None
 
 
 class Lines:
@@ -63,7 +65,10 @@ class Lines:
         self._run_cell = guard(run.id)
         self._seqs = array("q")
         self._places = array("q")
-        self.header: tuple[str, ...] = (*self._union.header, *RESULT_COLUMNS)
+        self._verifications = journal.verifications(run.id)
+        self._verification = next(self._verifications, None)
+        self._verified_columns = () if self._verification is None else VERIFIED_COLUMNS
+        self.header: tuple[str, ...] = (*self._union.header, *RESULT_COLUMNS, *self._verified_columns)
         self.rows = [0] * len(run.sheets)
 
     def __iter__(self) -> Iterator[Line]:
@@ -125,7 +130,18 @@ class Lines:
             str(row),
             self._run_cell,
         )
-        return Line(cells, result, None)
+        if not self._verified_columns:
+            return Line(cells, result, None)
+        verification = self._verification_of(seq)
+        cells += ("", "") if verification is None else (verification.proof, _text(verification.in_words))
+        return Line(cells, result, None, verification)
+
+    def _verification_of(self, seq: int) -> Verification | None:
+        """What reading back said of a request; they come in the order of the requests."""
+        while self._verification is not None and self._verification.seq < seq:
+            self._verification = next(self._verifications, None)
+        found = self._verification
+        return found if found is not None and found.seq == seq else None
 
     def _of_reject(self, reject: Reject) -> Line:
         if self._rows.seek(reject.sheet_id, reject.row):
@@ -148,6 +164,7 @@ class Lines:
             self._names[reject.sheet_id],
             str(reject.row),
             self._run_cell,
+            *([""] * len(self._verified_columns)),
         )
         return Line(cells, None, reject)
 

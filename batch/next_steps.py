@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from batch.causes import Cause, run_words
 from batch.journal import Counts, RunRecord
 from batch.json_schema import says
+from batch.proofs import VerificationPart
 from batch.states import StopReason
+from batch.verification import Proof
 
 #: How many causes get a step of their own; the others are told of among the causes.
 _MOST_CAUSES = 5
@@ -25,7 +27,9 @@ class NextStep:
     )
 
 
-def next_steps(run: RunRecord, counts: Counts, causes: Sequence[Cause]) -> tuple[NextStep, ...]:
+def next_steps(
+    run: RunRecord, counts: Counts, causes: Sequence[Cause], verification: VerificationPart
+) -> tuple[NextStep, ...]:
     """What to do next, in this order; one step without a command if there is nothing."""
     steps: list[NextStep] = []
     if counts.left:
@@ -54,7 +58,29 @@ def next_steps(run: RunRecord, counts: Counts, causes: Sequence[Cause]) -> tuple
                 shlex.join(["sipbatch", *run_words(run), "--where", "result_state=rejected"]),
             )
         )
+    steps += _after_reading_back(run, verification)
     return tuple(steps) or (NextStep("Nothing is left to do.", ""),)
+
+
+def _after_reading_back(run: RunRecord, verification: VerificationPart) -> Iterator[NextStep]:
+    for count, proof, first in (
+        (verification.drifted, Proof.DRIFTED, "See in results.csv what is there in place of what was sent"),
+        (verification.missing, Proof.MISSING, "Check with the carrier the numbers that are not there"),
+    ):
+        if count:
+            yield NextStep(
+                f"{first}, then send those rows again ({_requests(count)}).",
+                shlex.join(["sipbatch", *run_words(run), "--where", f"result_verified={proof}"]),
+            )
+    command = f"sipbatch verify {shlex.quote(run.id)}"
+    if not verification.is_finished:
+        yield NextStep("Go on with reading back.", command)
+    elif verification.unread:
+        yield NextStep(f"Read back again what could not be read ({_requests(verification.unread)}).", command)
+
+
+def _requests(count: int) -> str:
+    return "1 request" if count == 1 else f"{count:,} requests"
 
 
 def _before_resuming(reason: StopReason | None) -> str:

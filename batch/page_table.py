@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from batch.causes import Cause, calling_code, shape
-from batch.columns import RESULT_COLUMNS
+from batch.columns import RESULT_COLUMNS, own_count
 from batch.guard import unguard
 from batch.journal import RunRecord
 from batch.lines import REJECTED, Line, printable
@@ -102,7 +102,7 @@ class LineKeeper:
     """Keeps the lines that the table will hold; its memory is bounded, however many there are."""
 
     def __init__(self, header: Sequence[str], run: RunRecord, *, most: int = MOST_LINES) -> None:
-        own = header[: len(header) - len(RESULT_COLUMNS)]
+        own = header[: own_count(header)]
         self._own_count = len(own)
         self._at = {word: own.index(word) for word in _WORDS if word in own}
         columns = [index for index in range(len(own)) if index not in self._at.values()]

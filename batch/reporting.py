@@ -92,6 +92,8 @@ def write_report(
             csv.add(line)
             if line.result is not None:
                 tally.add_result(line.result)
+                if line.verification is not None:
+                    tally.proofs.add(line.result, line.verification)
             elif line.reject is not None:
                 tally.add_reject(line.reject)
             if jsonl is not None:

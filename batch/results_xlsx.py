@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from batch.columns import RESULT_COLUMNS
+from batch.columns import RESULT_COLUMNS, own_count
 from batch.errors import ReportError, UsageError
 from batch.journal import RunRecord
 from batch.lines import Line
@@ -137,7 +137,7 @@ class _Table:
         self.rows = 0
         self._sheet = sheet
         self._formats = formats
-        self._state = len(header) - len(RESULT_COLUMNS)
+        self._state = own_count(header)
         self._numeric = frozenset(self._state + RESULT_COLUMNS.index(name) for name in _NUMERIC)
         self._widths = [len(name) + 3 for name in header]  # room for the filter's button
         sheet.freeze_panes(1, 0)

@@ -14,9 +14,11 @@ from batch.journal import Counts, Event, Journal, RunRecord
 from batch.json_schema import says, schema_of
 from batch.lines import printable
 from batch.next_steps import NextStep, next_steps
+from batch.proofs import VerificationPart
 from batch.states import EXIT_SOME_FAILED, RequestState, StopReason
 from batch.tally import Tally
 from batch.timestamps import utc
+from batch.verification import Proof, unfinished_since
 
 #: Raised when a field of `summary.json` goes or changes its meaning; not when one is added.
 SCHEMA_VERSION = 1
@@ -32,7 +34,7 @@ class RunPart:
     reason: str | None = field(metadata=says("Why it is no longer going; null while it is."))
     message: str = field(metadata=says("What was said when it stopped itself, if anything was."))
     exit_code: int | None = field(
-        metadata=says("The exit code of the command that ran it; null while it goes.")
+        metadata=says("The exit code of the command that ran or verified it last; null while it goes.")
     )
     target: str = field(metadata=says("What the requests were sent to."))
     account: str = field(metadata=says("The account at the target; empty where it has no name."))
@@ -120,6 +122,7 @@ class Summary:
     sending: SendingPart = field(metadata=says("What sending was like."))
     templates: tuple[TemplatePart, ...] = field(metadata=says("The requests by template."))
     causes: tuple[Cause, ...] = field(metadata=says("Why requests failed or are unknown."))
+    verification: VerificationPart = field(metadata=says("What reading back found of what was sent."))
     rejects: tuple[ProblemPart, ...] = field(metadata=says("Why rows were rejected."))
     warnings: tuple[ProblemPart, ...] = field(metadata=says("What was doubtful, and sent nevertheless."))
     sheets: tuple[SheetPart, ...] = field(metadata=says("The sheets that were planned."))
@@ -140,8 +143,11 @@ def summarise(journal: Journal, run_id: str, *, files: Sequence[str] = ()) -> Su
     """The summary of a run from the journal alone; it may be going."""
     run = journal.run(run_id)
     tally = Tally()
+    verifications = {one.seq: one for one in journal.verifications(run_id)}
     for result in journal.results(run_id):
         tally.add_result(result)
+        if result.seq in verifications:
+            tally.proofs.add(result, verifications[result.seq])
     for reject in journal.rejects(run_id):
         tally.add_reject(reject)
     return summary_of(run, tally, journal.events(run_id), files=files)
@@ -153,10 +159,11 @@ def summary_of(
     """The summary of a run whose requests and rejects were tallied."""
     counts = tally.counts
     causes = tally.causes.causes(run)
+    verification = tally.proofs.part(run, is_finished=unfinished_since(events) is None)
     return Summary(
         schema_version=SCHEMA_VERSION,
-        headline=_headline(tally),
-        run=_run_part(run, counts, events),
+        headline=_headline(tally, verification),
+        run=_run_part(run, counts, events, verification),
         counts=CountsPart(
             rows=tally.rows,
             requests=counts.requests,
@@ -181,6 +188,7 @@ def summary_of(
             for name, states in tally.templates.items()
         ),
         causes=causes,
+        verification=verification,
         rejects=tuple(
             ProblemPart(
                 problem.kind,
@@ -198,18 +206,22 @@ def summary_of(
         ),
         sheets=tuple(SheetPart(s.name, s.path, s.sha256, s.row_count) for s in run.sheets),
         files=tuple(files),
-        next_steps=next_steps(run, counts, causes),
+        next_steps=next_steps(run, counts, causes, verification),
     )
 
 
-def _run_part(run: RunRecord, counts: Counts, events: Sequence[Event]) -> RunPart:
+def _run_part(
+    run: RunRecord, counts: Counts, events: Sequence[Event], verification: VerificationPart
+) -> RunPart:
     return RunPart(
         id=run.id,
         parent=run.parent,
         state=run.state.value,
         reason=run.reason.value if run.reason is not None else None,
         message=_stop_message(events) if run.reason is not None else "",
-        exit_code=exit_code_of(run.reason, counts) if run.reason is not None else None,
+        exit_code=None
+        if run.reason is None
+        else exit_code_of(run.reason, counts, has_drifted=verification.needs_a_look),
         target=run.target,
         account=run.account,
         plan_digest=run.plan_digest,
@@ -250,7 +262,7 @@ def _sending_part(tally: Tally) -> SendingPart:
     )
 
 
-def _headline(tally: Tally) -> str:
+def _headline(tally: Tally, verification: VerificationPart) -> str:
     """`342 numbers sent, 3 refused, 1 unknown. See results.csv.`"""
     counts = tally.counts
     sent = counts.succeeded + counts.failed + counts.unknown
@@ -268,11 +280,25 @@ def _headline(tally: Tally) -> str:
         parts.append(f"{counts.skipped:,} skipped")
     if counts.rejected:
         parts.append(f"{counts.rejected:,} row{'' if counts.rejected == 1 else 's'} rejected")
+    for proof, words in _PROOFS:
+        if count := getattr(verification, proof.value):
+            parts.append(f"{count:,} {words}")
     return f"{', '.join(parts)}. See results.csv."
 
 
-def exit_code_of(reason: StopReason, counts: Counts) -> int:
-    """The exit code of a command whose run ended so."""
-    if reason is StopReason.DONE and counts.failed + counts.unknown + counts.rejected:
+#: What was read back, in the order in which people ask.
+_PROOFS = (
+    (Proof.VERIFIED, "verified"),
+    (Proof.DRIFTED, "drifted"),
+    (Proof.MISSING, "not there"),
+    (Proof.UNREAD, "not read back"),
+    (Proof.NOT_READABLE, "not readable"),
+    (Proof.REPLACED, "replaced since"),
+)
+
+
+def exit_code_of(reason: StopReason, counts: Counts, *, has_drifted: bool = False) -> int:
+    """The exit code of a command whose run ended so; `has_drifted` is what reading back found."""
+    if reason is StopReason.DONE and (has_drifted or counts.failed + counts.unknown + counts.rejected):
         return EXIT_SOME_FAILED
     return reason.exit_code

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from batch.causes import Cause
+from batch.proofs import VerificationPart
 from batch.states import RequestState
 from batch.summary import ProblemPart, Summary
 
@@ -39,6 +40,9 @@ def _lines(summary: Summary, folder: Path, options: Sequence[str]) -> Iterator[s
     if summary.causes:
         yield ""
         yield from _causes(summary, results, options)
+    if summary.verification.requests:
+        yield ""
+        yield from _verification(summary.verification)
     if summary.rejects:
         yield ""
         rows = summary.counts.rejected
@@ -128,6 +132,36 @@ def _shares(word: str, shares: Mapping[str, int]) -> str:
         return f"{word} {next(iter(shares))}"
     shown = [f"{name} {count:,}" for name, count in list(shares.items())[:3]]
     return f"{word} {', '.join(shown)}{', ...' if len(shares) > len(shown) else ''}"
+
+
+def _verification(part: VerificationPart) -> Iterator[str]:
+    differing = part.drifted + part.missing
+    checked = part.requests - part.replaced - part.unread
+    if not checked - part.not_readable:
+        yield "Read back: nothing could be verified."
+    elif differing:
+        yield f"Read back: {_many(differing, 'request is', 'requests are')} not there as they were sent:"
+    else:
+        yield f"Read back: {part.verified:,} of {_many(part.requests, 'request', 'requests')} verified."
+    for drift in part.drifts[:_MOST]:
+        yield f"  {drift.count:,} × {drift.path}"
+        yield (
+            f"      for example {drift.sheet}:{drift.row} {drift.direction}: "
+            f"sent {drift.sent}, there is {drift.there}"
+        )
+    if len(part.drifts) > _MOST:
+        yield f"  and {_many(len(part.drifts) - _MOST, 'place', 'places')} more: see summary.json"
+    if part.missing:
+        yield f"  {part.missing:,} × the number or its direction is not there"
+    if part.unread:
+        yield f"  {part.unread:,} × could not be read: see result_drift in results.csv"
+    if part.not_shown:
+        shown = ", ".join(f"{name} of {count:,}" for name, count in part.not_shown.items())
+        yield f"  The API does not show {shown}: what was sent is known from the journal alone."
+    if part.replaced:
+        yield f"  {part.replaced:,} × a later run has sent something else: verify that one"
+    if part.unknown_verified:
+        yield f"  {part.unknown_verified:,} of the unknown were applied after all: they are there as sent."
 
 
 def _problems(problems: Sequence[ProblemPart]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from batch.advice import Meaning, meaning_of
 from batch.causes import CauseTally
 from batch.journal import Counts, ResultRow
 from batch.plans import Problem, Reject
+from batch.proofs import ProofTally
 from batch.states import RequestState
 
 #: A request that failed for one of these was not refused: its attempts were used up.
@@ -27,6 +28,7 @@ class Tally:
     def __init__(self) -> None:
         self._states: Counter[tuple[str, RequestState]] = Counter()
         self.causes = CauseTally()
+        self.proofs = ProofTally()
         self.rejected = 0
         self.refused = 0
         self.rows = 0

@@ -5,11 +5,17 @@ The values that the journal keeps; `batch.verifying` and `batch.snapshots` make 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from batch.plans import Payload
+
+if TYPE_CHECKING:
+    from batch.journal import Event
+
+#: The kinds of events by which the journal knows whether a verification came to its end.
+BEGAN, ENDED = "verify_began", "verify_ended"
 
 
 class Proof(StrEnum):
@@ -100,3 +106,11 @@ class Snapshot(NamedTuple):
     at: float
     is_there: bool
     payload: Payload | None
+
+
+def unfinished_since(events: Sequence[Event]) -> float | None:
+    """When the verification of a run began that did not come to its end (UTC); None if there is none."""
+    for event in reversed(events):
+        if event.kind in (BEGAN, ENDED):
+            return event.at if event.kind == BEGAN else None
+    return None

@@ -30,10 +30,7 @@ from batch.rounds import Reading, Round
 from batch.runner import Controls, RunOptions
 from batch.states import EXIT_SOME_FAILED, RequestState, StopReason
 from batch.target import Outcome, Verdict
-from batch.verification import Proof, Verification, of_blocks
-
-#: The kinds of events by which the journal knows whether a verification came to its end.
-BEGAN, ENDED = "verify_began", "verify_ended"
+from batch.verification import BEGAN, ENDED, Proof, Verification, of_blocks, unfinished_since
 
 #: How many parsed payloads are kept at hand.
 _AT_HAND = 2_000
@@ -90,7 +87,7 @@ async def verify(
 
     def begin() -> _Subjects:
         journal.settle()
-        if is_whole and unfinished_since(journal, run_id) is None:
+        if is_whole and unfinished_since(journal.events(run_id)) is None:
             journal.exchange(run_id, events=[Event(began_at, BEGAN, {})])
         subjects = _Subjects(journal, _touches(journal, run_id, merged(shards), since_at))
         journal.record_verified(run_id, subjects.replaced(clock.utc()))
@@ -129,14 +126,6 @@ async def verify(
         return counts
 
     return Verified(ending.reason, ending.message, await run_blocking(end), ending.left)
-
-
-def unfinished_since(journal: Journal, run_id: str) -> float | None:
-    """When the verification of a run began that did not come to its end (UTC); None if there is none."""
-    for event in reversed(journal.events(run_id)):
-        if event.kind in (BEGAN, ENDED):
-            return event.at if event.kind == BEGAN else None
-    return None
 
 
 def _is_in(seq: int, spans: Sequence[Shard]) -> bool:

@@ -10,6 +10,7 @@ from batch.guard import guard
 from batch.lines import REJECTED
 from batch.states import RequestState
 from batch.summary import Summary
+from batch.verification import Proof
 from batch.workbook_formats import Formats, clean
 
 #: Widths of the columns in characters: what it is, how many, then texts, and commands.
@@ -90,6 +91,10 @@ def _counts(formats: Formats, summary: Summary) -> Iterator[_Row]:
         if count := getattr(counts, state.value):
             yield [(state.value, formats.states[state.value]), (count, formats.count)]
     yield [("in all", formats.label), (counts.requests, formats.count)]
+    for proof in Proof:
+        if count := getattr(summary.verification, proof.value):
+            label = f"read back: {proof.value.replace('_', ' ')}"
+            yield [(label, formats.label), (count, formats.count)]
     if counts.rejected:
         yield [("rejected rows", formats.states[REJECTED]), (counts.rejected, formats.count)]
 

@@ -16,6 +16,7 @@ from batch.causes import Cause, CauseTally, calling_code, shape
 from batch.journal import Counts, Journal, NewRun, Pick, ResultRow
 from batch.memory_journal import MemoryJournal
 from batch.next_steps import next_steps
+from batch.proofs import ProofTally
 from batch.sqlite_journal import SqliteJournal
 from batch.states import RequestState, StopReason
 from batch.target import Outcome, Verdict
@@ -194,7 +195,7 @@ def test_what_was_tried_on_the_sandbox_is_run_again_there() -> None:
         tally.add(result)
     (cause,) = tally.causes(run)
     assert cause.command == "sipbatch run results.csv --sandbox --where result_state=failed"
-    (step,) = next_steps(run, Counts(succeeded=1, rejected=1), ())
+    (step,) = next_steps(run, Counts(succeeded=1, rejected=1), (), ProofTally().part(run, is_finished=True))
     assert step.command == "sipbatch run results.csv --sandbox --where result_state=rejected"
 
 
