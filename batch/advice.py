@@ -7,10 +7,15 @@ more than the HTTP status (a 200 can carry `NOT_FOUND`), else off the status.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import Enum
 from functools import lru_cache
 
+from batch.plans import Problem
 from batch.states import RequestState
+
+#: The kinds of problem by which a request of an earlier run cannot be taken back begin so.
+ROLLBACK = "rollback."
 
 
 class Meaning(Enum):
@@ -105,9 +110,11 @@ def next_action(state: RequestState, http_status: int | None, error_code: str) -
             return _first(meaning, "retry" if is_worth_resending(meaning) else "run those rows again")
 
 
-def mend(columns: tuple[str, ...]) -> str:
-    """What to do about a rejected row with problems in these columns of its sheet."""
-    named = ", ".join(dict.fromkeys(column for column in columns if column))
+def after_reject(problems: Sequence[Problem]) -> str:
+    """What to do about a rejected row."""
+    if all(problem.kind.startswith(ROLLBACK) for problem in problems):
+        return "leave it, or run a sheet that says what it is to be"
+    named = ", ".join(dict.fromkeys(problem.column for problem in problems if problem.column))
     return f"mend the sheet: {named}" if named else "mend the sheet"
 
 

@@ -135,7 +135,7 @@ SELECT_DIGESTS = "SELECT id, sha256 FROM payloads WHERE id IN (SELECT value FROM
 
 SELECT_TOUCHES = """
 SELECT q.seq, q.number, q.direction, q.sheet_id, q.row, t.name, q.payload_id,
-       a.before_id, a.before_doubt, COALESCE(bt.name, ''), a.before_run_no, f.payload_id, f.run_no
+       a.before_id, a.before_doubt, COALESCE(bt.name, ''), a.before_run_no, f.payload_id, f.doubt, f.run_no
 FROM runs r JOIN scopes s ON s.target = r.target AND s.account = r.account
 JOIN requests q ON q.run_no = r.no
 JOIN templates t ON t.id = q.template_id

@@ -125,6 +125,10 @@ class Counts:
         return int(getattr(self, state.value))
 
 
+#: Under this name a run's options say which run it takes back.
+ROLLS_BACK = "rolls_back"
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """One run as the journal knows it."""
@@ -144,6 +148,12 @@ class RunRecord:
     sheets: tuple[SheetPin, ...]
     template_digests: Mapping[str, str]
     warnings: tuple[Warned, ...]
+
+    @property
+    def rolls_back(self) -> str | None:
+        """The run that this one takes back, if it does."""
+        run_id = self.options.get(ROLLS_BACK)
+        return str(run_id) if run_id is not None else None
 
 
 #: The kind of event that says at which rate a search has settled, as `rate_per_s`.

@@ -68,4 +68,5 @@ class Touch(NamedTuple):
     before_template: str  #: of the request that had changed it last before, empty where there is none
     before_run: str
     now_id: int  #: what is in force now
+    now_doubt: Blocks
     now_run: str  #: the run that changed it last

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from batch.advice import mend, next_action
+from batch.advice import after_reject, next_action
 from batch.columns import RESULT_COLUMNS, VERIFIED_COLUMNS, fold
 from batch.errors import JournalError
 from batch.guard import guard, guard_all
@@ -154,7 +154,7 @@ class Lines:
             "",
             _text("; ".join(dict.fromkeys(problem.kind for problem in problems))),
             _text("; ".join(f"{p.column}: {p.message}" if p.column else p.message for p in problems)),
-            _text(mend(tuple(problem.column for problem in problems))),
+            _text(after_reject(problems)),
             "",
             "",
             "",

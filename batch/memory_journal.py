@@ -499,6 +499,7 @@ class MemoryJournal:
                 self._template_of(before.change) if before else "",
                 before.change.run_id if before else "",
                 _intern(self._payloads, now.in_force.payload),
+                now.in_force.doubt,
                 now.change.run_id,
             )
 

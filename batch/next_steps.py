@@ -51,13 +51,7 @@ def next_steps(
             for cause in causes[:_MOST_CAUSES]
         ]
     if counts.rejected:
-        rows = "the rejected row" if counts.rejected == 1 else f"the {counts.rejected:,} rejected rows"
-        steps.append(
-            NextStep(
-                f"Mend {rows} in results.csv, or in the sheet, then run just those.",
-                shlex.join(["sipbatch", *run_words(run), "--where", "result_state=rejected"]),
-            )
-        )
+        steps.append(_after_rejects(run, counts.rejected))
     steps += _after_reading_back(run, verification)
     return tuple(steps) or (NextStep("Nothing is left to do.", ""),)
 
@@ -81,6 +75,17 @@ def _after_reading_back(run: RunRecord, verification: VerificationPart) -> Itera
 
 def _requests(count: int) -> str:
     return "1 request" if count == 1 else f"{count:,} requests"
+
+
+def _after_rejects(run: RunRecord, count: int) -> NextStep:
+    rows = "the rejected row" if count == 1 else f"the {count:,} rejected rows"
+    if run.rolls_back is not None:
+        text = f"See in results.csv why {rows} could not be taken back; a sheet of their own can change them."
+        return NextStep(text, "")
+    return NextStep(
+        f"Mend {rows} in results.csv, or in the sheet, then run just those.",
+        shlex.join(["sipbatch", *run_words(run), "--where", "result_state=rejected"]),
+    )
 
 
 def _before_resuming(reason: StopReason | None) -> str:

@@ -166,12 +166,15 @@ class Rollout:
         sending: Sending,
         *,
         also: Mapping[str, object] | None = None,
+        parent: str | None = None,
     ) -> str:
         """Write the plan into the journal as a new run, all or nothing; returns the run's id.
 
-        `also` are further options to be kept with it, as JSON values.
+        `also` are further options to be kept with it, as JSON values. `parent` is the run that the plan was
+        made of, if it was made of one: its rows are those of that run's sheets.
         """
-        return self._named(self.journal.create_run(plan, _new_run(destination, sending, also)))
+        new = replace(_new_run(destination, sending, also), parent=parent)
+        return self._named(self.journal.create_run(plan, new))
 
     def check_trusted(self, run: RunRecord, states: Collection[RequestState] | None = None) -> None:
         """Whether what the journal would send of a run is what was planned, before any of it is sent.

@@ -234,7 +234,7 @@ class SqliteFleet:
 def touch_of(row: Sequence[Any], runs: Mapping[int, str]) -> Touch:
     """A row of `SELECT_TOUCHES`; `runs` are the runs' ids by their number."""
     (seq, number, direction, sheet_id, row_no, template, payload_id, before_id, before_doubt) = row[:9]
-    (before_template, before_run_no, now_id, now_run_no) = row[9:]
+    (before_template, before_run_no, now_id, now_doubt, now_run_no) = row[9:]
     return Touch(
         seq,
         number,
@@ -248,6 +248,7 @@ def touch_of(row: Sequence[Any], runs: Mapping[int, str]) -> Touch:
         before_template,
         runs.get(before_run_no, ""),
         now_id,
+        to_blocks(now_doubt),
         runs[now_run_no],
     )
 

@@ -162,7 +162,8 @@ def _told(seen: Seen, workspace: Workspace) -> Iterator[str]:
     reason = f" ({run.reason})" if is_told else ""
     yield f"Run {run.id}: {run.state.value}{reason}, to {run.target}"
     if run.parent is not None:
-        yield f"  sends again a part of run {run.parent}"
+        what = "takes back" if run.rolls_back == run.parent else "sends again a part of"
+        yield f"  {what} run {run.parent}"
     done = counts.requests - counts.left
     share = f" ({100 * done // counts.requests}%)" if counts.requests else ""
     yield f"  {done:,} of {counts.requests:,} requests done{share}"
