@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("batch.commands.resume", "Go on with a run that did not finish."),
     "retry": ("batch.commands.retry", "Send again what ended failed or unknown."),
     "reconcile": ("batch.commands.reconcile", "Send only what differs from what is in force; for cron."),
+    "rollback": ("batch.commands.rollback", "Take a run back: send what was in force before it."),
     "status": ("batch.commands.status", "Show where a run stands; works while it is going."),
     "runs": ("batch.commands.runs", "List the runs of a workspace."),
     "report": ("batch.commands.report", "Write a run's report again."),

@@ -79,8 +79,8 @@ def value_text(value: object) -> str:
             return printable(str(value)) or '""'
 
 
-def diff_text(diff: PlanDiff) -> Iterator[str]:
-    """The changes by template, then by number, a line each."""
+def diff_text(diff: PlanDiff, *, with_missing: bool = True) -> Iterator[str]:
+    """The changes by template, then by number, a line each; with what is known and in no sheet, if wanted."""
     by_template: dict[str, list[tuple[int, Patch]]] = {}
     for no, patch in enumerate(diff.patches, start=1):
         by_template.setdefault(patch.template, []).append((no, patch))
@@ -92,7 +92,7 @@ def diff_text(diff: PlanDiff) -> Iterator[str]:
             more = f"{len(patches) - _SHOWN:,} more changes of {printable(template)}"
             yield f"and {more}, by {_many(rest)}; --json lists them"
             yield ""
-    yield from _by_number(diff)
+    yield from _by_number(diff, with_missing=with_missing)
 
 
 def _hunk(diff: PlanDiff, no: int, patch: Patch) -> Iterator[str]:
@@ -111,15 +111,15 @@ def _hunk(diff: PlanDiff, no: int, patch: Patch) -> Iterator[str]:
     yield ""
 
 
-def _by_number(diff: PlanDiff) -> Iterator[str]:
-    comparison = diff.comparison
+def _by_number(diff: PlanDiff, *, with_missing: bool) -> Iterator[str]:
+    missing = list(_missing(diff.comparison)) if with_missing else []
     changing = np.flatnonzero(diff.patch_ids >= 0).tolist()
-    if changing or len(comparison.missing):
+    if changing or missing:
         yield "By number:"
     for at in changing:
         no = int(diff.patch_ids[at])
         yield f"{_SIGNS[diff.patches[no].difference]} {_request(diff, at)} #{no + 1}"
-    for key, run in _missing(comparison):
+    for key, run in missing:
         yield f"- +{key >> 1} {DIRECTIONS[key & 1]} is in no sheet; in force since run {run}"
 
 
