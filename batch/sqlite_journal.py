@@ -41,13 +41,14 @@ class SqliteJournal(SqliteReader):
         self._merging = Merging(self._fleet.payload, self._take, self._fleet.blocks)
 
     def _open(self) -> sqlite3.Connection:
-        self._is_new = not self._path.exists() or self._path.stat().st_size == 0
-        if self._is_new:
+        if not self._path.exists():
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         return sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
 
     def _prepare(self) -> None:
-        if self._is_new:
+        # Also a file that a process made, and died before it had put anything into it.
+        tables = self._db.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+        if tables == (0,) == self._db.execute("PRAGMA application_id").fetchone():
             self._db.execute("PRAGMA journal_mode=WAL")
             with self._transaction():
                 for statement in sql.SCHEMA:

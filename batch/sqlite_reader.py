@@ -114,6 +114,9 @@ class SqliteReader:
             yield
         except (sqlite3.Error, OSError) as error:
             raise JournalError(f"the journal {self._path}: {_advice(error, self._path)}") from error
+        except UnicodeDecodeError as error:
+            # Of a text, or of an error's own words, which name what they cannot read.
+            raise JournalError(_damaged(self._path, type(error).__name__)) from error
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
