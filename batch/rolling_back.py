@@ -117,12 +117,12 @@ class _Judge:
     def _why(self, touch: Touch, back: Back, unknown: Blocks) -> str:
         match back:
             case Back.CHANGED_SINCE:
-                return f"was changed since by run {touch.now_run}, and stays as it is"
+                return f"changed since by run {touch.now_run}; left as it is"
             case Back.NEVER_KNOWN:
                 what = " and ".join(unknown)
-                return f"stays as it is: what {what} was before run {self._run.id} was never known"
+                return f"nobody knows what was in {what} before run {self._run.id}; left as it is"
             case Back.SEALED:
-                return "stays as it is: what was in force before has a secret that is not in the environment"
+                return "what was in force before has a secret that is not in the environment; left as it is"
             case Back.SENT | Back.SAME | Back.DONE:
                 return ""
 
@@ -179,7 +179,7 @@ def _rejects(steps: Sequence[Step]) -> Iterator[Reject]:
             rows.setdefault(place, {}).setdefault((step.back, step.why), []).append(step.touch)
     for (sheet_id, row), reasons in sorted(rows.items()):
         problems = (
-            Problem("", f"{_named(touches)} {why}", f"{ROLLBACK}{back.value}")
+            Problem("", f"{_named(touches)}: {why}", f"{ROLLBACK}{back.value}")
             for (back, why), touches in reasons.items()
         )
         yield Reject(sheet_id, row, tuple(problems))

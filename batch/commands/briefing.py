@@ -21,14 +21,19 @@ def brief(plan: Plan) -> str:
     return "\n".join(printable(line) for line in _lines(plan))
 
 
-def rejects(plan: Plan) -> str:
-    """Every problem of every rejected row, a line each: `numbers.csv:7 phone_number: ...`."""
+def rejects(plan: Plan, *, most: int | None = None) -> str:
+    """Every problem of every rejected row, a line each: `numbers.csv:7 phone_number: ...`.
+
+    Beyond `most` rows the others are only counted.
+    """
     lines = []
-    for reject in plan.rejects:
+    for reject in plan.rejects[:most]:
         place = plan.place(reject.sheet_id, reject.row)
         for problem in reject.problems:
             where = f"{place} {problem.column}" if problem.column else place
             lines.append(printable(f"{where}: {problem.message}"))
+    if most is not None and len(plan.rejects) > most:
+        lines.append(f"and {len(plan.rejects) - most:,} more rows")
     return "\n".join(lines)
 
 

@@ -34,8 +34,9 @@ or is unknown. The others are those of `sipbatch run`. Examples:
   sipbatch rollback 20260728-101500-3 --yes --rate 20/s
 """
 
-#: How many changes are shown before the question.
+#: How many changes, and rows that cannot be taken back, are shown before the question.
 CHANGES_SHOWN = 10
+REJECTS_SHOWN = 20
 
 
 @click.command(name="rollback", epilog=EPILOG)
@@ -100,7 +101,8 @@ def command(
             rejected=len(plan.rejects),
         )
         if plan.rejects:
-            talk.insist(rejects(plan), event="rejects")
+            # All of them are in the report, or shown by --plan.
+            talk.insist(rejects(plan, most=REJECTS_SHOWN), event="rejects")
         if taken_back.state in UNFINISHED:
             left = (
                 f"Run {taken_back.id} is {taken_back.state.value}: what it has left is sent if you resume it."
