@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,12 +19,13 @@ import anyio.abc
 
 from batch.breaker import Gate, OutageBreaker
 from batch.clock import Clock
-from batch.desk import Bell
+from batch.controls import Controls
+from batch.desk import Bell, RunBlocking, in_thread
 from batch.journal import Counts
 from batch.pacer import Pacer, Rate
-from batch.progress import Progress
+from batch.progress import Progress, Silent
 from batch.retrying import Dice, backoff_s, state_after, throttle_wait_s
-from batch.runner import RunOptions
+from batch.run_options import RunOptions
 from batch.states import RequestState, StopReason
 from batch.target import Advice, Outcome, Verdict
 
@@ -64,12 +66,46 @@ class _Attempt(NamedTuple):
     attempts: int  #: those that counted before this one
 
 
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How rounds are read: how often and how patiently (`options`, as for sends), and at whose pace.
+
+    `controls` can stop a round. `run_blocking` and `dice` are as for `batch.runner.run`; `progress` makes
+    what shows a round while it goes.
+    """
+
+    options: RunOptions
+    pacer: Pacer
+    clock: Clock
+    controls: Controls | None = None
+    run_blocking: RunBlocking = in_thread
+    dice: Dice = random.random
+    progress: Callable[[], Progress] = Silent
+
+    async def read(
+        self,
+        read: Callable[[int], Awaitable[tuple[Outcome, T | None]]],
+        take: Callable[[list[Reading[T]]], Awaitable[None]],
+        count: int,
+        *,
+        doing: str,
+    ) -> RoundEnding:
+        """A round of so many things: see `Round`."""
+        shown = self.progress()
+        reading = Round(read, take, count, reader=self, progress=shown, doing=doing)
+        if self.controls is not None:
+            self.controls.attach(reading)
+        try:
+            return await reading.run()
+        finally:
+            shown.close()
+
+
 class Round(Generic[T]):
     """Reads the things `0 .. count - 1`.
 
     `read` reads one of them, and never raises for a failed read. `take` is awaited with what was read, by one
-    caller at a time; what it has taken counts. `options` says how fast, how often and how patiently, as for
-    sends. `doing` is what is said of it while it goes.
+    caller at a time; what it has taken counts. `doing` is what is said of it while it goes.
     """
 
     def __init__(
@@ -78,20 +114,17 @@ class Round(Generic[T]):
         take: Callable[[list[Reading[T]]], Awaitable[None]],
         count: int,
         *,
-        pacer: Pacer,
-        options: RunOptions,
-        clock: Clock,
-        dice: Dice,
+        reader: Reader,
         progress: Progress,
         doing: str,
     ) -> None:
         self._read = read
         self._take = take
         self._count = count
-        self._pacer = pacer
-        self._options = options
-        self._clock = clock
-        self._dice = dice
+        self._pacer = reader.pacer
+        self._options = reader.options
+        self._clock = reader.clock
+        self._dice = reader.dice
         self._progress = progress
         self._doing = doing
         self._ready = deque(_Attempt(which, 0) for which in range(count))

@@ -5,22 +5,15 @@ It is kept in the journal beside the run, for a rollback to what no run of this 
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 
 import numpy as np
 
-from batch.clock import Clock
 from batch.comparing import has_hidden
-from batch.desk import RunBlocking, in_thread
 from batch.journal import Event, Journal, Left
-from batch.pacer import Pacer
 from batch.plans import DIRECTIONS, Payload
-from batch.progress import Progress, Silent
 from batch.read_back import Blocks, Readable, Shown
-from batch.retrying import Dice
-from batch.rounds import Reading, Round
-from batch.runner import Controls, RunOptions
+from batch.rounds import Reader, Reading
 from batch.schema import Schema
 from batch.states import StopReason
 from batch.target import Outcome, Verdict
@@ -46,26 +39,14 @@ class SnapshotTaken:
     left: int = 0
 
 
-async def take_snapshot(
-    journal: Journal,
-    run_id: str,
-    target: Readable,
-    options: RunOptions,
-    *,
-    pacer: Pacer,
-    clock: Clock,
-    progress: Progress | None = None,
-    controls: Controls | None = None,
-    run_blocking: RunBlocking = in_thread,
-    dice: Dice = random.random,
-) -> SnapshotTaken:
+async def take_snapshot(journal: Journal, run_id: str, target: Readable, reader: Reader) -> SnapshotTaken:
     """Read every number that the run is still to send to and has never sent to, and record what is there.
 
     What an interrupted snapshot has read is not read again. A number that cannot be read is left out: nothing
     is known then of what was there. The target is entered and left by the caller. Raises `JournalError` if
     the journal cannot be written.
     """
-    left = await run_blocking(lambda: _untouched(journal, run_id))
+    left = await reader.run_blocking(lambda: _untouched(journal, run_id))
     numbers, starts = np.unique(left.numbers, return_index=True)
     ends = np.append(starts[1:], len(left.numbers))
     read_count = shown_count = unread_count = 0
@@ -83,28 +64,15 @@ async def take_snapshot(
                     unread_count += 1
                 else:
                     taken.append(one)
-        await run_blocking(lambda: journal.record_snapshot(run_id, taken))
+        await reader.run_blocking(lambda: journal.record_snapshot(run_id, taken))
         read_count += len(taken)
         shown_count += sum(one.payload is not None for one in taken)
 
-    reading_back = Round(
-        read,
-        take,
-        len(numbers),
-        pacer=pacer,
-        options=options,
-        clock=clock,
-        dice=dice,
-        progress=progress or Silent(),
-        doing="reading what is there before",
-    )
-    if controls is not None:
-        controls.attach(reading_back)
-    ending = await reading_back.run()
+    ending = await reader.read(read, take, len(numbers), doing="reading what is there before")
     if ending.reason is StopReason.DONE and len(numbers):
         detail = {"read": read_count, "shown": shown_count, "unread": unread_count}
-        event = Event(clock.utc(), TAKEN, detail)
-        await run_blocking(lambda: journal.exchange(run_id, events=[event]))
+        event = Event(reader.clock.utc(), TAKEN, detail)
+        await reader.run_blocking(lambda: journal.exchange(run_id, events=[event]))
     return SnapshotTaken(ending.reason, ending.message, read_count, shown_count, unread_count, ending.left)
 
 

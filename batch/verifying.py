@@ -6,7 +6,6 @@ which was interrupted goes on where it stopped. Nothing is called verified that 
 
 from __future__ import annotations
 
-import random
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,18 +15,12 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
-from batch.clock import Clock
 from batch.comparing import compare
-from batch.desk import RunBlocking, in_thread
 from batch.journal import EVERYTHING, Event, Journal, Shard, merged
 from batch.known import Touch
-from batch.pacer import Pacer
 from batch.plans import DIRECTIONS
-from batch.progress import Progress, Silent
 from batch.read_back import Readable, Shown
-from batch.retrying import Dice
-from batch.rounds import Reading, Round
-from batch.runner import Controls, RunOptions
+from batch.rounds import Reader, Reading
 from batch.states import EXIT_SOME_FAILED, RequestState, StopReason
 from batch.target import Outcome, Verdict
 from batch.verification import BEGAN, ENDED, Proof, Verification, of_blocks, unfinished_since
@@ -63,25 +56,19 @@ async def verify(
     journal: Journal,
     run_id: str,
     target: Readable,
-    options: RunOptions,
+    reader: Reader,
     *,
-    pacer: Pacer,
-    clock: Clock,
-    progress: Progress | None = None,
-    controls: Controls | None = None,
-    run_blocking: RunBlocking = in_thread,
-    dice: Dice = random.random,
     shards: Sequence[Shard] = EVERYTHING,
     since: float | None = None,
 ) -> Verified:
-    """Read back what a run sent, at its pace, and record what is there.
+    """Read back what a run sent, and record what is there.
 
     Read are the numbers of all requests in `shards` that succeeded or are unknown, each number once for both
     directions. What was read at or after `since` (UTC) is not read again. The target is entered and left by
     the caller, who has the workspace to himself; nothing may be in flight. Raises `JournalError` if the
     journal cannot be written, `CredentialsError` if a secret of a payload is not at hand.
     """
-    began_at = clock.utc()
+    began_at = reader.clock.utc()
     is_whole = shards == EVERYTHING
     since_at = began_at if since is None else since
 
@@ -90,31 +77,18 @@ async def verify(
         if is_whole and unfinished_since(journal.events(run_id)) is None:
             journal.exchange(run_id, events=[Event(began_at, BEGAN, {})])
         subjects = _Subjects(journal, _touches(journal, run_id, merged(shards), since_at))
-        journal.record_verified(run_id, subjects.replaced(clock.utc()))
+        journal.record_verified(run_id, subjects.replaced(reader.clock.utc()))
         return subjects
 
-    subjects = await run_blocking(begin)
+    subjects = await reader.run_blocking(begin)
 
     async def read(which: int) -> tuple[Outcome, Shown | None]:
         return await target.read_number(f"+{subjects.numbers[which]}")
 
     async def take(found: list[Reading[Shown]]) -> None:
-        await run_blocking(lambda: journal.record_verified(run_id, subjects.all_of(found)))
+        await reader.run_blocking(lambda: journal.record_verified(run_id, subjects.all_of(found)))
 
-    reading = Round(
-        read,
-        take,
-        len(subjects.numbers),
-        pacer=pacer,
-        options=options,
-        clock=clock,
-        dice=dice,
-        progress=progress or Silent(),
-        doing="reading back",
-    )
-    if controls is not None:
-        controls.attach(reading)
-    ending = await reading.run()
+    ending = await reader.read(read, take, len(subjects.numbers), doing="reading back")
 
     def end() -> Counter[Proof]:
         spans = merged(shards)
@@ -122,10 +96,10 @@ async def verify(
         counts = Counter(one.proof for one in found if _is_in(one.seq, spans))
         if is_whole and ending.reason is StopReason.DONE:
             detail = {proof.value: counts[proof] for proof in Proof if counts[proof]}
-            journal.exchange(run_id, events=[Event(clock.utc(), ENDED, detail)])
+            journal.exchange(run_id, events=[Event(reader.clock.utc(), ENDED, detail)])
         return counts
 
-    return Verified(ending.reason, ending.message, await run_blocking(end), ending.left)
+    return Verified(ending.reason, ending.message, await reader.run_blocking(end), ending.left)
 
 
 def _is_in(seq: int, spans: Sequence[Shard]) -> bool:

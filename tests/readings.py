@@ -12,7 +12,7 @@ import anyio.lowlevel
 from batch.clock import Clock
 from batch.pacer import Pacer, Rate
 from batch.read_back import AttachedNumbers, Shown
-from batch.runner import RunOptions
+from batch.run_options import RunOptions
 from batch.target import Advice, Outcome, Verdict
 
 _T = TypeVar("_T")
