@@ -166,6 +166,10 @@ def _say(message: str, meta: Mapping[str, object]) -> None:
 
         Talk("json").insist(text, event="error")
         return
+    if not sys.stderr.isatty():
+        from batch.masking import masked
+
+        text = masked(text)  # it goes into a log, or into a mail
     with contextlib.suppress(OSError):  # whoever read stderr has gone; the exit code still tells
         click.echo(text, err=True)
 

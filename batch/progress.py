@@ -15,10 +15,11 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TextIO
 
+from batch.masking import masked, masked_value
 from batch.states import RequestState
+from batch.timestamps import utc
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -244,7 +245,8 @@ class LineProgress(_Paced):
         self._stream = stream
 
     def _show(self, counts: Counts, eta_s: float | None, note: str, wait_s: float) -> None:
-        self._stream.write(f"{line_of(counts, self._pace.rate_per_s, eta_s, note, wait_s)}\n")
+        line = line_of(counts, self._pace.rate_per_s, eta_s, note, wait_s)
+        self._stream.write(f"{masked(line)}\n")  # what the API said may stand in the note
         self._stream.flush()
 
 
@@ -266,7 +268,8 @@ class JsonProgress(_Paced):
     def _show(self, counts: Counts, eta_s: float | None, note: str, wait_s: float) -> None:
         event = {
             "event": "progress",
-            "at": datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="milliseconds"),
+            "at": utc(self._wall()),
+            "text": line_of(counts, self._pace.rate_per_s, eta_s, note, wait_s),
             "requests": counts.requests,
             **{state.value: counts.of(state) for state in RequestState},
             "rejected": counts.rejected,
@@ -276,7 +279,7 @@ class JsonProgress(_Paced):
             "waiting_for": note,
             "wait_s": round(wait_s, 1),
         }
-        self._stream.write(json.dumps(event) + "\n")
+        self._stream.write(json.dumps(masked_value(event)) + "\n")
         self._stream.flush()
 
 

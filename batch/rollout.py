@@ -54,7 +54,8 @@ class Sending:
 
     `rate` is as people write it (`20/s`, `600/m`, several with commas, or `auto`). `concurrency` None is what
     the rate needs; `deadline_s` bounds each request. `max_failures` is `200` or `5%`; `canary` is how many
-    requests must succeed before the others are sent.
+    requests must succeed before the others are sent. `snapshot` reads what is there before, `verify` what is
+    there afterwards.
     """
 
     rate: str = DEFAULT_RATE
@@ -63,6 +64,8 @@ class Sending:
     deadline_s: float = 30.0
     max_failures: str | None = None
     canary: int | None = None
+    snapshot: bool = False
+    verify: bool = False
 
     def run_options(self) -> RunOptions:
         """The same for the engine; `UsageError` if the rate or the limit is not understood."""
@@ -98,7 +101,7 @@ class Finished:
     """A run as it stood when its process let go of it: completed, or to be resumed.
 
     `message` says why it stopped, where it stopped before its end. `report_error` says why there is no
-    report, or an old one.
+    report, or an old one. `verified` is what reading back found, if it was asked for and come to.
     """
 
     id: str
@@ -109,6 +112,7 @@ class Finished:
     duration_s: float
     report: ReportFiles | None
     report_error: ReportError | None = None
+    verified: Verified | None = None
 
     @property
     def exit_code(self) -> int:
@@ -117,7 +121,10 @@ class Finished:
 
         if self.report_error is not None:
             return self.report_error.exit_code
-        return exit_code_of(self.reason, self.counts)
+        if self.verified is not None and self.verified.reason is not StopReason.DONE:
+            return self.verified.exit_code
+        has_drifted = self.verified is not None and self.verified.exit_code != 0
+        return exit_code_of(self.reason, self.counts, has_drifted=has_drifted)
 
     @property
     def results_path(self) -> Path:
@@ -145,6 +152,7 @@ class Rollout:
     def __init__(self, workspace: Workspace, command: str) -> None:
         """Take the workspace; `LockedError` if another run has it."""
         self.workspace = workspace
+        self._afterwards = ExitStack()
         self._stack = ExitStack()
         with self._stack:
             self._lock = self._stack.enter_context(workspace.lock(command))
@@ -157,7 +165,12 @@ class Rollout:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._stack.close()
+        with self._afterwards:
+            self._stack.close()
+
+    def afterwards(self, work: Callable[[], None]) -> None:
+        """Do this once the workspace is free again, however it comes to that."""
+        self._afterwards.callback(work)
 
     def pin(
         self,
@@ -202,23 +215,34 @@ class Rollout:
         sending: Sending,
         *,
         progress: Progress | None = None,
+        reading_progress: Callable[[], Progress] = Silent,
         say: Callable[[str], None] = lambda _: None,
     ) -> Finished:
         """Send what is left of a run, and write its report, however the sending ends.
 
         The first SIGINT or SIGTERM lets what is in flight finish, the second ends it, and so does
-        interrupting a notebook's cell; `say` is told, in words for the operator. Raises what made it
-        impossible to go on, once the report is written.
+        interrupting a notebook's cell; `say` is told, in words for the operator. `reading_progress` makes
+        what shows a round of reads. Raises what made it impossible to go on, once the report is written.
         """
         self._named(run_id)
         options = sending.run_options()
         shown = default_progress() if progress is None else progress
         brakes = _Brakes(options.drain_s, say)
+        send = partial(self._send, run_id, options, shown, brakes.controls)
+        if sending.snapshot or sending.verify:
+            from batch.reading_along import send_reading_along
+
+            send = partial(
+                send_reading_along,
+                self.journal,
+                run_id,
+                options,
+                sending.snapshot,
+            )
         started_s = time.monotonic()
         try:
-            ending = in_event_loop(
-                partial(self._send, run_id, destination, options, shown, brakes), interrupt=brakes.interrupt
-            )
+            work = partial(_at, destination, options, brakes, send)
+            ending, _, verified = in_event_loop(work, interrupt=brakes.interrupt)
         except BaseException:
             shown.close()
             with suppress(BatchError):  # what ended the run is what the operator must hear of
@@ -233,44 +257,89 @@ class Rollout:
         except ReportError as error:
             report_error = error
         return Finished(
-            run_id, folder, ending.counts, ending.reason, ending.message, duration_s, report, report_error
+            run_id,
+            folder,
+            ending.counts,
+            ending.reason,
+            ending.message,
+            duration_s,
+            report,
+            report_error,
+            verified,
         )
 
     def report(self, run_id: str) -> ReportFiles:
         """Write the run's report as the journal has it now; `ReportError` if it cannot be written."""
         return write_report_of(self.journal, self.workspace, run_id)
 
-    async def _send(
+    def verify(
         self,
         run_id: str,
         destination: Destination,
-        options: RunOptions,
-        progress: Progress,
-        brakes: _Brakes,
-    ) -> Ending:
-        brakes.attach(asyncio.get_running_loop())
-        failure: Exception | None = None
-        async with anyio.create_task_group() as tasks:
-            # Only the main thread is told of signals; a caller's other threads have their own ways to stop.
-            if threading.current_thread() is threading.main_thread():
-                await tasks.start(_obey_signals, brakes)
-            try:
-                async with destination.open(connections=options.most_workers) as target:
-                    ending = await run(
-                        self.journal,
-                        run_id,
-                        target,
-                        options,
-                        progress=progress,
-                        controls=brakes.controls,
-                        clock=real_clock(),
-                    )
-            except Exception as error:  # told below, outside of the group, which would wrap it
-                failure = _innermost(error)
-            tasks.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
-        return ending
+        sending: Sending,
+        *,
+        since: float | None = None,
+        progress: Callable[[], Progress] = Silent,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> Verified:
+        """Read back what a run has sent, compare, and record what is found; the report is not written.
+
+        What was read at or after `since` (UTC) is not read again. Signals are heeded as by `send`.
+        """
+        from batch.reading_along import as_readable, make_reader
+        from batch.verifying import verify
+
+        self._named(run_id)
+        options = sending.run_options()
+        brakes = _Brakes(options.drain_s, say)
+
+        async def read(target: Target) -> Verified:
+            reader = await make_reader(self.journal, run_id, options, brakes.controls, progress)
+            return await verify(self.journal, run_id, as_readable(target), reader, since=since)
+
+        work = partial(_at, destination, options, brakes, read)
+        return in_event_loop(work, interrupt=brakes.interrupt)
+
+    async def _send(
+        self, run_id: str, options: RunOptions, progress: Progress, controls: Controls, target: Target
+    ) -> ReadAlong:
+        from batch.reading_along import ReadAlong
+
+        ending = await run(
+            self.journal,
+            run_id,
+            target,
+            options,
+            progress=progress,
+            controls=controls,
+            clock=real_clock(),
+        )
+        return ReadAlong(ending)
+
+
+async def _at(
+    destination: Destination,
+    options: RunOptions,
+    brakes: _Brakes,
+    work: Callable[[Target], Coroutine[Any, Any, _T]],
+) -> _T:
+    """Do what is to be done at the target, and heed signals meanwhile."""
+    brakes.attach(asyncio.get_running_loop())
+    done: list[_T] = []
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        # Only the main thread is told of signals; a caller's other threads have their own ways to stop.
+        if threading.current_thread() is threading.main_thread():
+            await tasks.start(_obey_signals, brakes)
+        try:
+            async with destination.open(connections=options.most_workers) as target:
+                done.append(await work(target))
+        except Exception as error:  # told below, outside of the group, which would wrap it
+            failure = _innermost(error)
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return done[0]
 
 
 def write_report_of(journal: Journal, workspace: Workspace, run_id: str) -> ReportFiles:

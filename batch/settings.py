@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from batch.errors import UsageError
+from batch.hooks import VARIABLES as HOOK_VARIABLES
 
 #: Read from the current folder when `--config` names no other file.
 DEFAULT_FILE = Path("sipbatch.toml")
@@ -52,6 +53,8 @@ SETTINGS: dict[str, Kind] = {
     "key_file": Kind.PATH,
     "quiet": Kind.FLAG,
     "log_format": Kind.TEXT,
+    "on_finish": Kind.TEXT,
+    "webhook": Kind.TEXT,
     "region": Kind.TEXT,
     "numbers": Kind.TEXT,
     "strict": Kind.FLAG,
@@ -83,6 +86,10 @@ WANTED = {
 SECRETS = frozenset(
     {"key", "apikey", "blandapikey", "authorization", "token", "apitoken", "secret", "password", "bearer"}
 )
+
+#: Where a webhook's secret is not kept either, folded; and the variables of ours that are no settings.
+WEBHOOK_SECRETS = frozenset({"webhooksecret", "sipbatchwebhooksecret"})
+OTHER_VARIABLES = ("SIPBATCH_WEBHOOK_SECRET", *HOOK_VARIABLES)
 
 #: Other environment variables that an option reads, after its own.
 ALSO_READ = {"base_url": ("BLAND_BASE_URL",)}
@@ -145,7 +152,13 @@ def read_settings(path: Path) -> dict[str, object]:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: this is not TOML: {error}.") from None
     for key in raw:
-        if key.lower().replace("_", "").replace("-", "") in SECRETS:
+        folded = key.lower().replace("_", "").replace("-", "")
+        if folded in WEBHOOK_SECRETS:
+            raise UsageError(
+                f"{path}: {key}: the secret of a webhook is never kept in a settings file. Remove it there, "
+                "and set SIPBATCH_WEBHOOK_SECRET in the environment or a .env."
+            )
+        if folded in SECRETS:
             raise UsageError(
                 f"{path}: {key}: the key is never kept in a settings file. Remove it there, and set "
                 "BLAND_API_KEY, or name with key_file a file that only you can read."
@@ -160,7 +173,7 @@ def check_environment(environ: Mapping[str, str]) -> None:
     """
     known = [ENVIRONMENT_PREFIX + name.upper() for name in (*SETTINGS, "config")]
     for name in environ:
-        if name.startswith(ENVIRONMENT_PREFIX) and name not in known:
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in known and name not in OTHER_VARIABLES:
             near = get_close_matches(name, known, n=1, cutoff=0.85)
             if near:
                 raise UsageError(f"The environment sets {name}, which is no setting. Did you mean {near[0]}?")

@@ -108,7 +108,7 @@ def test_log_format_json_is_an_event_a_line(desk: Desk, invoke: Invoke) -> None:
     done = invoke("run", "numbers.csv", *SANDBOX, "--log-format", "json")
     events = [json.loads(line) for line in done.err.splitlines()]
     assert {"plan", "run", "progress", "finished"} <= {event["event"] for event in events}
-    assert all(event["at"].endswith("+00:00") for event in events)
+    assert all(event["at"].endswith("Z") for event in events)
     assert events[-1]["exit_code"] == 0
 
 

@@ -138,7 +138,7 @@ def test_json_is_one_event_a_line() -> None:
     clock.move(1.0)
     progress.update(counts(20, failed=1), 10.0, "")
     first, second = (json.loads(line) for line in stream.getvalue().splitlines())
-    assert first["at"] == "2027-01-15T08:00:00.500+00:00"
+    assert first["at"] == "2027-01-15T08:00:00.500Z"
     assert second["event"] == "progress"
     assert (second["rate_per_s"], second["allowed_per_s"], second["eta_s"]) == (10.0, 10.0, 7.9)
     states = ("pending", "in_flight", "retrying", "succeeded", "failed", "unknown", "skipped")

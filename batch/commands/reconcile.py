@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from batch.destinations import Destination
     from batch.fleet import Comparison
+    from batch.hooks import Hooks
     from batch.journal import Journal
     from batch.plans import Plan
     from batch.reconciling import Thresholds
@@ -114,6 +115,7 @@ def command(
     options = Given(params)
     sending = options.sending()
     sending.run_options()  # a rate that is not understood is told before a large sheet is read
+    hooks = options.hooks()
     destination = options.destination(ctx)
     place = Workspace(workspace)
     try:
@@ -131,6 +133,7 @@ def command(
                 sending,
                 thresholds,
                 is_to_ask=not yes,
+                hooks=hooks,
                 as_json=as_json,
                 also=origins(given.templates),
             )
@@ -154,12 +157,13 @@ def _reconcile(
     thresholds: Thresholds,
     *,
     is_to_ask: bool,
+    hooks: Hooks,
     as_json: bool,
     also: Mapping[str, object],
 ) -> int:
     """Send what differs, if that is not too much."""
     from batch.commands.briefing import brief, pace, question
-    from batch.commands.conclusion import conclude
+    from batch.commands.conclusion import carry_out
     from batch.diff_text import counts_text
     from batch.rollout import check_reachable
 
@@ -189,12 +193,11 @@ def _reconcile(
         run=run_id,
         folder=str(rollout.workspace.run_folder(run_id)),
     )
-    finished = rollout.send(run_id, destination, sending, progress=talk.progress(), say=talk.interrupt)
-    code = conclude(talk, rollout, finished, as_json=as_json)
+    finished = carry_out(talk, rollout, run_id, destination, sending, hooks=hooks, as_json=as_json)
     if not as_json:
         done = f"{finished.counts.succeeded:,} of {plan.to_send_count:,} requests succeeded"
         deliver(f"{counts}: {done} in run {run_id}. See {finished.results_path}.")
-    return code
+    return finished.exit_code
 
 
 def _nothing_to_send(talk: Talk, comparison: Comparison, journal: Journal, *, as_json: bool) -> int:

@@ -56,12 +56,13 @@ def command(
     What is left is sent as it was pinned when the run was planned: neither sheet nor template is read again.
     It goes on at the rate it had, unless you give another. Nothing is asked.
     """
-    from batch.commands.conclusion import conclude
+    from batch.commands.conclusion import carry_out
     from batch.commands.origins import changed_since
     from batch.destinations import SANDBOX, pinned_destination
     from batch.rollout import Rollout, Sending, check_reachable
 
     talk = Talk(log_format, quiet)
+    hooks = Given(params).hooks()
     place = Workspace(workspace)
     _find(place.records(), run)  # before anything is made or taken: there may be no run at all
     with Rollout(place, "resume") as rollout:
@@ -87,8 +88,9 @@ def command(
         if destination.name == SANDBOX:
             talk.say("The sandbox is a new one: it remembers nothing of what the run sent before.")
         check_reachable(destination)
-        finished = rollout.send(found.id, destination, sending, progress=talk.progress(), say=talk.interrupt)
-        return conclude(talk, rollout, finished, as_json=as_json)
+        return carry_out(
+            talk, rollout, found.id, destination, sending, hooks=hooks, as_json=as_json
+        ).exit_code
 
 
 def _find(runs: list[RunRecord], wanted: str | None) -> RunRecord:

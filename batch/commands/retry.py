@@ -60,7 +60,7 @@ def command(
     is refused again: mend the template or the sheet, and use `sipbatch run results.csv` for those.
     """
     from batch.commands.briefing import pace
-    from batch.commands.conclusion import conclude
+    from batch.commands.conclusion import carry_out
     from batch.destinations import pinned_destination
     from batch.journal import Pick
     from batch.rollout import Rollout, Sending, check_reachable
@@ -68,6 +68,7 @@ def command(
     if not yes:
         require_terminal()
     talk = Talk(log_format, quiet)
+    hooks = Given(params).hooks()
     place = Workspace(workspace)
     place.records()  # before anything is made or taken: there may be no run at all
     with Rollout(place, "retry") as rollout:
@@ -98,8 +99,7 @@ def command(
             run=run_id,
             folder=str(place.path / run_id),
         )
-        finished = rollout.send(run_id, destination, sending, progress=talk.progress(), say=talk.interrupt)
-        return conclude(talk, rollout, finished, as_json=as_json)
+        return carry_out(talk, rollout, run_id, destination, sending, hooks=hooks, as_json=as_json).exit_code
 
 
 def _missed(journal: Journal, run: RunRecord) -> int:

@@ -62,7 +62,7 @@ def command(
     ends the run, its journal and report say where every request stands, and `sipbatch resume` goes on.
     """
     from batch.commands.briefing import brief, pace, question
-    from batch.commands.conclusion import conclude
+    from batch.commands.conclusion import carry_out
     from batch.commands.origins import origins
     from batch.commands.reviewing import review
     from batch.rollout import Rollout, check_reachable
@@ -73,6 +73,7 @@ def command(
     options = Given(params)
     sending = options.sending()
     sending.run_options()  # a rate that is not understood is told before a large sheet is read
+    hooks = options.hooks()
     destination = options.destination(ctx)
     place = Workspace(workspace)
     place.check_free()
@@ -95,5 +96,4 @@ def command(
             run=run_id,
             folder=str(place.path / run_id),
         )
-        finished = rollout.send(run_id, destination, sending, progress=talk.progress(), say=talk.interrupt)
-        return conclude(talk, rollout, finished, as_json=as_json)
+        return carry_out(talk, rollout, run_id, destination, sending, hooks=hooks, as_json=as_json).exit_code

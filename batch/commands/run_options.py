@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from batch.workspace import DEFAULT_WORKSPACE, Workspace
 
 if TYPE_CHECKING:
     from batch.destinations import Destination
+    from batch.hooks import Hooks
     from batch.rollout import Sending
 
 R = TypeVar("R")
@@ -55,6 +57,20 @@ _SENDING = (
         type=click.IntRange(min=1),
         metavar="N",
         help="Send N requests first, and the others only if all of those succeed.",
+    ),
+)
+
+_HOOKS = (
+    click.option(
+        "--on-finish",
+        metavar="COMMAND",
+        help="A command for the shell when the run has ended; SIPBATCH_RUN, SIPBATCH_EXIT_CODE ... are in "
+        "its environment.",
+    ),
+    click.option(
+        "--webhook",
+        metavar="URL",
+        help="Where to post the summary as JSON when the run has ended, signed with SIPBATCH_WEBHOOK_SECRET.",
     ),
 )
 
@@ -124,8 +140,8 @@ _WORKSPACE = click.option(
 
 
 def sending_options(function: Callable[..., R]) -> Callable[..., R]:
-    """Give a command the options on pace and care."""
-    return _decorated(function, _SENDING)
+    """Give a command the options on pace and care, and on who is told of its end."""
+    return _decorated(function, (*_SENDING, *_HOOKS))
 
 
 def destination_options(function: Callable[..., R]) -> Callable[..., R]:
@@ -203,6 +219,15 @@ class Given:
         destination = EmbeddedSandbox(sandbox)
         destination.check()
         return destination
+
+    def hooks(self) -> Hooks:
+        """Who is told of the end; `UsageError` if the webhook cannot be used."""
+        from batch.hooks import Hooks
+        from batch.webhook import read_webhook
+
+        url = self.params["webhook"]
+        webhook = read_webhook(url, os.environ) if url else None
+        return Hooks(self.params["on_finish"] or None, webhook)
 
     def _of(self, names: tuple[str, ...]) -> dict[str, Any]:
         return {name: self.params[name] for name in names}

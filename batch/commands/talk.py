@@ -6,16 +6,18 @@ import errno
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
 import click
 
 from batch.errors import ReportError, UsageError
+from batch.masking import masked, masked_value
 from batch.progress import JsonProgress, LineProgress, Progress, Silent, TqdmProgress
+from batch.timestamps import utc
 
 R = TypeVar("R")
 
@@ -46,8 +48,10 @@ class Talk:
     def insist(self, text: str, *, event: str = "message", **detail: object) -> None:
         """Say something also to those who asked for quiet: why not everything is well."""
         if self.log_format == "json":
-            at = datetime.now(UTC).isoformat(timespec="milliseconds")
-            text = json.dumps({"event": event, "at": at, "text": text, **detail})
+            told = {"event": event, "at": utc(time.time()), "text": text.strip(), **detail}
+            text = json.dumps(masked_value(told))
+        elif not sys.stderr.isatty():
+            text = masked(text)  # it goes into a log, or into a mail
         with suppress(OSError):
             click.echo(text, err=True)
 
