@@ -14,7 +14,7 @@ from batch.advance import Advance, Ask, ReadBack
 from batch.beginning import Beginning, begin, pacer_for
 from batch.breaker import Gate
 from batch.clock import Clock
-from batch.controls import Controls, Stoppable, in_words
+from batch.controls import Controls, in_words
 from batch.desk import Bell, Desk, Dispatcher, LocalDispatcher, RunBlocking, in_thread
 from batch.errors import JournalError
 from batch.journal import FOUND_RATE, Counts, Journal, Shard
@@ -31,7 +31,7 @@ from batch.target import Outcome, Target, Verdict
 from batch.timestamps import utc
 from batch.workers import Crew, Departure, Worker
 
-__all__ = ["Controls", "Ending", "Engine", "RunOptions", "Stoppable", "pacer_for", "run"]
+__all__ = ["Controls", "Ending", "Engine", "RunOptions", "pacer_for", "run"]
 
 #: For how many seconds of sending claims are made ahead.
 _AHEAD_S = 0.25
@@ -273,8 +273,7 @@ class Engine:
     def _steer(self) -> None:
         """Keep to the windows, if there are any."""
         self._steering.look()
-        if self._options.leaves_window and self._steering.opens_in_words:
-            opens = self._steering.opens_in_words
+        if self._options.leaves_window and (opens := self._steering.opens_in_words):
             self.stop(StopReason.TRY_LATER, f"the window is closed until {opens}: come back then")
 
     # --- the journal's side ---------------------------------------------------------------------
@@ -305,11 +304,9 @@ class Engine:
         if not self.desk.counts.left:
             self.stop(StopReason.DONE, "nothing is left to send")
         elif is_idle and self._options.retry.longest_due_s < wait_s < math.inf:
-            self.stop(
-                StopReason.TRY_LATER,
-                "the API asked to wait with all that is left: come back after "
-                f"{utc(self.desk.claims_again_at)}",
-            )
+            until = utc(self.desk.claims_again_at)
+            said = f"the API asked to wait with all that is left: come back after {until}"
+            self.stop(StopReason.TRY_LATER, said)
         elif is_idle and barred and self.desk.is_dry and self._advance.is_over:
             self.stop(StopReason.SAFETY, self._judge.safety.quarantine)
         self._look_for_the_end()

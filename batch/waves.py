@@ -160,9 +160,9 @@ class Passage:
         )
 
     def __str__(self) -> str:
-        how = f"{self.failed:,} of them not well" if self.failed else "all well"
+        how = f"{self.failed:,} of them did not succeed" if self.failed else "all of them succeeded"
         name = f"wave {self.wave} of {self.of}" + (", the canary" if self.is_canary else "")
-        return f"{name}: {self.requests:,} requests ended, {how}"
+        return f"{name}: {self.requests:,} requests, {how}"
 
 
 def choose(

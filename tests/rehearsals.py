@@ -10,7 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -167,14 +167,16 @@ def rehearse(
     seed: int = 0,
     latency_s: float = 0.05,
     commit_s: float = 0.0,
-    wall_ahead_s: float = 0.0,
+    wall_ahead_s: float | Callable[[], float] = 0.0,
     journal: Journal | None = None,
     meddle: Callable[[Stage], Awaitable[None]] | None = None,
     again: Rehearsal | None = None,
+    **also: Any,
 ) -> Rehearsal:
     """Send a plan as a new run, or `again` what is left of another; `meddle` goes on beside it.
 
-    `commit_s` is how long the journal takes for a commit. Prints its seed, for whoever reads a failed test.
+    `commit_s` is how long the journal takes for a commit, `wall_ahead_s` how far the wall clock has moved on;
+    `also` is handed to `run`. Prints its seed, for whoever reads a failed test.
     """
     print(f"rehearsed with seed {seed} on {backend}")  # noqa: T201 - pytest shows it where a test fails
     target = PlayedTarget(answer, latency_s)
@@ -195,6 +197,10 @@ def rehearse(
             finally:
                 await anyio.sleep(commit_s / 2)
 
+    def wall() -> float:
+        ahead_s = wall_ahead_s() if callable(wall_ahead_s) else wall_ahead_s
+        return EPOCH + ahead_s + anyio.current_time()
+
     async def main() -> Rehearsal:
         target.began_s = anyio.current_time()
         controls = Controls()
@@ -213,9 +219,10 @@ def rehearse(
                         options,
                         progress=progress,
                         controls=controls,
-                        clock=Clock(anyio.current_time, lambda: EPOCH + wall_ahead_s + anyio.current_time()),
+                        clock=Clock(anyio.current_time, wall),
                         run_blocking=run_blocking,
                         dice=random.Random(seed).random,
+                        **also,
                     )
                 except (JournalError, BaseExceptionGroup) as fault:
                     error = fault
