@@ -14,7 +14,7 @@ import anyio
 
 from batch.advance import Ask
 from batch.beginning import pacer_for
-from batch.clock import Clock
+from batch.clock import Clock, real_clock
 from batch.controls import Controls
 from batch.desk import RunBlocking, in_thread
 from batch.errors import UsageError
@@ -53,6 +53,25 @@ def as_readable(target: Target) -> Readable:
     )
 
 
+async def make_reader(
+    journal: Journal,
+    run_id: str,
+    options: RunOptions,
+    controls: Controls | None,
+    progress: Callable[[], Progress],
+    *,
+    clock: Clock | None = None,
+    run_blocking: RunBlocking = in_thread,
+    dice: Dice = random.random,
+) -> Reader:
+    """A reader at the pace of a run; where its rate was found, it is known."""
+    clock = clock or real_clock()
+    known_per_s = None if options.rates else await run_blocking(lambda: journal.found_rate(run_id))
+    return Reader(
+        options, pacer_for(options, clock, known_per_s), clock, controls, run_blocking, dice, progress
+    )
+
+
 async def send_reading_along(
     journal: Journal,
     run_id: str,
@@ -77,9 +96,9 @@ async def send_reading_along(
     """
     readable = as_readable(target)
     in_turn = InTurn(run_blocking)
-    known_per_s = None if options.rates else await in_turn(lambda: journal.found_rate(run_id))
-    pacer = pacer_for(options, clock, known_per_s)
-    reader = Reader(options, pacer, clock, controls, in_turn, dice, reading_progress)
+    reader = await make_reader(
+        journal, run_id, options, controls, reading_progress, clock=clock, run_blocking=in_turn, dice=dice
+    )
     snapshot: SnapshotTaken | None = None
     if is_to_snapshot:
         snapshot = await take_snapshot(journal, run_id, readable, reader)
@@ -103,7 +122,7 @@ async def send_reading_along(
         clock=clock,
         run_blocking=in_turn,
         dice=dice,
-        pacer=pacer,
+        pacer=reader.pacer,
         ask=ask,
         read_back=read_wave if is_to_verify else None,
     )

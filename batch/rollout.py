@@ -30,8 +30,8 @@ import anyio.abc
 from batch.clock import real_clock
 from batch.errors import BatchError, ReportError
 from batch.journal import Counts, Journal, NewRun, Pick, RunRecord
-from batch.progress import Progress, default_progress
-from batch.runner import Controls, Ending, RunOptions, run
+from batch.progress import Progress, Silent, default_progress
+from batch.runner import Controls, RunOptions, run
 from batch.states import RequestState, StopReason
 from batch.version import __version__
 from batch.workspace import Workspace
@@ -41,7 +41,10 @@ if TYPE_CHECKING:
 
     from batch.destinations import Destination
     from batch.plans import Plan
+    from batch.reading_along import ReadAlong
     from batch.reporting import ReportFiles
+    from batch.target import Target
+    from batch.verifying import Verified
 
 _T = TypeVar("_T")
 
@@ -228,21 +231,11 @@ class Rollout:
         options = sending.run_options()
         shown = default_progress() if progress is None else progress
         brakes = _Brakes(options.drain_s, say)
-        send = partial(self._send, run_id, options, shown, brakes.controls)
-        if sending.snapshot or sending.verify:
-            from batch.reading_along import send_reading_along
-
-            send = partial(
-                send_reading_along,
-                self.journal,
-                run_id,
-                options,
-                sending.snapshot,
-            )
+        send = partial(self._send, run_id, sending, shown, reading_progress, brakes.controls)
         started_s = time.monotonic()
         try:
             work = partial(_at, destination, options, brakes, send)
-            ending, _, verified = in_event_loop(work, interrupt=brakes.interrupt)
+            done = in_event_loop(work, interrupt=brakes.interrupt)
         except BaseException:
             shown.close()
             with suppress(BatchError):  # what ended the run is what the operator must hear of
@@ -259,13 +252,13 @@ class Rollout:
         return Finished(
             run_id,
             folder,
-            ending.counts,
-            ending.reason,
-            ending.message,
+            done.ending.counts,
+            done.ending.reason,
+            done.ending.message,
             duration_s,
             report,
             report_error,
-            verified,
+            done.verified,
         )
 
     def report(self, run_id: str) -> ReportFiles:
@@ -301,20 +294,41 @@ class Rollout:
         return in_event_loop(work, interrupt=brakes.interrupt)
 
     async def _send(
-        self, run_id: str, options: RunOptions, progress: Progress, controls: Controls, target: Target
+        self,
+        run_id: str,
+        sending: Sending,
+        progress: Progress,
+        reading_progress: Callable[[], Progress],
+        controls: Controls,
+        target: Target,
     ) -> ReadAlong:
-        from batch.reading_along import ReadAlong
+        from batch.reading_along import ReadAlong, send_reading_along
 
-        ending = await run(
-            self.journal,
-            run_id,
-            target,
-            options,
-            progress=progress,
-            controls=controls,
-            clock=real_clock(),
+        options = sending.run_options()
+        if sending.snapshot or sending.verify:
+            return await send_reading_along(
+                self.journal,
+                run_id,
+                target,
+                options,
+                is_to_snapshot=sending.snapshot,
+                is_to_verify=sending.verify,
+                progress=progress,
+                reading_progress=reading_progress,
+                controls=controls,
+                clock=real_clock(),
+            )
+        return ReadAlong(
+            await run(
+                self.journal,
+                run_id,
+                target,
+                options,
+                progress=progress,
+                controls=controls,
+                clock=real_clock(),
+            )
         )
-        return ReadAlong(ending)
 
 
 async def _at(
