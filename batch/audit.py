@@ -111,7 +111,7 @@ class JournalAudit(SqliteReader):
             )
         damage = [] if found == ["ok"] else [f"SQLite finds: {'; '.join(found)}"]
         if changed:
-            damage.append(f"{_many(changed, 'payload')} not as pinned: the content and its digest differ")
+            damage.append(f"payloads are not as they were pinned: content and digest differ ({changed:,})")
         return damage
 
     def check_to_be_sent(self, run: RunRecord, states: Collection[RequestState] = LEFT) -> None:
@@ -147,7 +147,7 @@ class JournalAudit(SqliteReader):
             with self._reading():
                 (count,) = self._db.execute(rule.statement, {"no": no}).fetchone()
             if count:
-                yield f"{_many(count, 'request')} {rule.says}"
+                yield f"requests {rule.says} ({count:,})"
         counts = self.counts(run.id)
         with self._reading():
             (requests,) = self._db.execute("SELECT COUNT(*) FROM requests WHERE run_no = ?", (no,)).fetchone()
@@ -180,7 +180,3 @@ class JournalAudit(SqliteReader):
         digest = plan_digest(keys[:, 0], keys[:, 1].astype(np.uint8), index.astype(np.int32), payloads)
         if digest != run.plan_digest:
             yield "its requests are not those that were planned: the plan's digest differs"
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -79,6 +79,10 @@ class Done:
     err: str
 
 
+#: Runs a command within this process.
+Invoke = Callable[..., Done]
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """A command that was started; what it says goes into files, so that nobody has to read it meanwhile."""

@@ -9,16 +9,14 @@ import resource
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from batch import cli
 from batch.states import RunState
 from tests.faults.accounts import assert_all_agree, audited
 from tests.faults.hardship import bound_by_rights, forbidden, limited, small_disk
-from tests.faults.stage import Done, Server, Stage, seeded
+from tests.faults.stage import Done, Invoke, Server, Stage, seeded
 
 CONCURRENCY = 8
 RUN = ("run", "numbers.csv", "--yes", "--rate", "1000/s", "--concurrency", str(CONCURRENCY))
@@ -186,20 +184,6 @@ def test_no_right_to_write_is_told_before_the_first_send(stage: Stage, name: str
 
 # --- a journal that cannot be trusted ---------------------------------------------------------------
 
-Invoke = Callable[..., Done]
-
-
-@pytest.fixture
-def invoke(stage: Stage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Invoke:
-    """Runs a command in this process, on the stage: there are many."""
-    monkeypatch.chdir(stage.folder)
-
-    def here(*arguments: str) -> Done:
-        code = cli.main(arguments)
-        return Done(code, *capsys.readouterr())
-
-    return here
-
 
 def commands(run_id: str) -> list[tuple[str, ...]]:
     """Those that look at a journal, and those that write to it."""
@@ -267,7 +251,7 @@ def test_journal_with_flipped_bits(stage: Stage, invoke: Invoke, halted: str) ->
         "UPDATE requests SET number = number + 1 WHERE seq = (SELECT MAX(seq) FROM requests)",
         "UPDATE requests SET direction = 1 - direction WHERE seq = (SELECT MAX(seq) FROM requests)",
         "DELETE FROM requests WHERE seq = (SELECT MAX(seq) FROM requests)",
-        "UPDATE payloads SET body = REPLACE(body, 'backup', 'kcabup')",
+        "UPDATE payloads SET body = CAST(REPLACE(body, 'backup', 'kcabup') AS BLOB)",
     ],
 )
 def test_journal_that_says_something_else_sends_nothing(
