@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "retry": ("batch.commands.retry", "Send again what ended failed or unknown."),
     "reconcile": ("batch.commands.reconcile", "Send only what differs from what is in force; for cron."),
     "rollback": ("batch.commands.rollback", "Take a run back: send what was in force before it."),
+    "fleet": ("batch.commands.fleet", "Show what is in force at every number, as a sheet."),
+    "history": ("batch.commands.history", "Tell the whole story of one number."),
     "status": ("batch.commands.status", "Show where a run stands; works while it is going."),
     "runs": ("batch.commands.runs", "List the runs of a workspace."),
     "report": ("batch.commands.report", "Write a run's report again."),

@@ -60,7 +60,9 @@ def changes_text(diff: PlanDiff, most: int) -> Iterator[str]:
 
 
 def change_text(change: FieldChange) -> str:
-    """`codec_config.codecs: PCMU, PCMA → PCMU, PCMA, Opus`."""
+    """`codec_config.codecs: PCMU, PCMA → PCMU, PCMA, Opus`; what was not set has no left side."""
+    if change.before is UNSET:
+        return f"{printable(change.path)}: {value_text(change.after)}"
     return f"{printable(change.path)}: {value_text(change.before)} → {value_text(change.after)}"
 
 
@@ -155,7 +157,7 @@ def diff_json(diff: PlanDiff) -> dict[str, object]:
                 "difference": patch.difference.value,
                 "requests": patch.count,
                 "since": patch.since or None,
-                "changes": [_change_json(change) for change in patch.changes],
+                "changes": [change.as_json() for change in patch.changes],
             }
             for patch in diff.patches
         ],
@@ -174,8 +176,3 @@ def diff_json(diff: PlanDiff) -> dict[str, object]:
             for key, run in _missing(diff.comparison)
         ],
     }
-
-
-def _change_json(change: FieldChange) -> dict[str, object]:
-    sides = {"from": change.before, "to": change.after}
-    return {"path": change.path, **{side: value for side, value in sides.items() if value is not UNSET}}

@@ -38,6 +38,11 @@ class FieldChange:
     before: object
     after: object
 
+    def as_json(self) -> dict[str, object]:
+        """`path`, and `from` and `to` where the field is set."""
+        sides = {"from": self.before, "to": self.after}
+        return {"path": self.path, **{side: value for side, value in sides.items() if value is not UNSET}}
+
 
 @dataclass(frozen=True, slots=True)
 class Patch:
@@ -127,8 +132,8 @@ def _patch(
 
 def field_changes(before: dict[str, object], after: dict[str, object]) -> tuple[FieldChange, ...]:
     """Where the blocks of `after` differ from those in force; those that it has not stay as they are."""
-    old = dict(_fields({name: discreet(block) for name, block in before.items() if name in after}))
-    new = dict(_fields({name: discreet(block) for name, block in after.items()}))
+    old = dict(fields_of({name: block for name, block in before.items() if name in after}))
+    new = dict(fields_of(after))
     paths = dict.fromkeys([*new, *old])
     return tuple(
         FieldChange(path, old.get(path, UNSET), new.get(path, UNSET))
@@ -137,12 +142,18 @@ def field_changes(before: dict[str, object], after: dict[str, object]) -> tuple[
     )
 
 
-def _fields(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+def fields_of(blocks: dict[str, object]) -> Iterator[tuple[str, object]]:
+    """Every field of the blocks by its dotted path, with what is secret masked."""
+    for name, block in blocks.items():
+        yield from _fields(discreet(block), name)
+
+
+def _fields(value: object, path: str) -> Iterator[tuple[str, object]]:
     """Every leaf by its dotted path; a list of plain values is one, as a cell of a sheet is."""
     match value:
         case dict() if value:
             for name, inner in value.items():
-                yield from _fields(inner, f"{path}.{name}" if path else name)
+                yield from _fields(inner, f"{path}.{name}")
         case list() if any(isinstance(one, dict | list) for one in value):
             for at, inner in enumerate(value):
                 yield from _fields(inner, f"{path}.{at}")

@@ -94,7 +94,7 @@ def test_check_passes_the_samples(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["templates", "check", "--templates", TEMPLATES]) == 0
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "6 templates, no faults." in captured.err
+    assert "7 templates, no faults." in captured.err
 
 
 def test_check_names_every_fault(capsys: pytest.CaptureFixture[str]) -> None:

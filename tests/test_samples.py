@@ -90,7 +90,12 @@ def test_the_documented_example() -> None:
 def test_every_template_is_filled(name: str) -> None:
     """Every sample template says what it is for, and plain values fill it without a doubt."""
     template = folder().get(name)
-    values = {"backuphost": "backup.sfo.sip.example.com", "site": "sfo", "codecs": "PCMA|PCMU"}
+    values = {
+        "backuphost": "backup.sfo.sip.example.com",
+        "site": "sfo",
+        "codecs": "PCMA|PCMU",
+        "transcode": "no",
+    }
     filled = template.fill(values, {})
     assert template.description
     assert filled.payload is not None
