@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rollback": ("batch.commands.rollback", "Take a run back: send what was in force before it."),
     "fleet": ("batch.commands.fleet", "Show what is in force at every number, as a sheet."),
     "history": ("batch.commands.history", "Tell the whole story of one number."),
+    "verify": ("batch.commands.verify", "Read back what a run sent, and say what is not there as sent."),
     "status": ("batch.commands.status", "Show where a run stands; works while it is going."),
     "runs": ("batch.commands.runs", "List the runs of a workspace."),
     "report": ("batch.commands.report", "Write a run's report again."),

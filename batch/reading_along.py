@@ -87,12 +87,13 @@ async def send_reading_along(
     run_blocking: RunBlocking = in_thread,
     dice: Dice = random.random,
     ask: Ask | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> ReadAlong:
     """Send what the run has left; before it, read what is there, and after it, whether it is there as sent.
 
     Where the run has waves, each is read back before the next, and drift stops the run. What is interrupted
-    before the first send leaves the run as it is. `reading_progress` makes what shows a round of reads.
-    Otherwise as `batch.runner.run`.
+    before the first send leaves the run as it is. `reading_progress` makes what shows a round of reads, and
+    `say` is told, in words for the operator, what the snapshot has. Otherwise as `batch.runner.run`.
     """
     readable = as_readable(target)
     in_turn = InTurn(run_blocking)
@@ -106,6 +107,7 @@ async def send_reading_along(
             counts = await in_turn(lambda: journal.counts(run_id))
             message = f"while reading what is there before: {snapshot.message}"
             return ReadAlong(Ending(snapshot.reason, message, counts), snapshot)
+        say(snapshot.in_words)
 
     async def read_wave(shards: list[Shard]) -> str:
         # The run itself has the controls: whoever stops it ends this with it.

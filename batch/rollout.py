@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from contextvars import copy_context
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,8 +30,10 @@ import anyio.abc
 from batch.clock import real_clock
 from batch.errors import BatchError, ReportError
 from batch.journal import Counts, Journal, NewRun, Pick, RunRecord
+from batch.mailbox import Mailbox, obey_letters
 from batch.progress import Progress, Silent, default_progress
 from batch.runner import Controls, RunOptions, run
+from batch.sending import DEFAULT_RATE, Sending
 from batch.states import RequestState, StopReason
 from batch.version import __version__
 from batch.workspace import Workspace
@@ -39,6 +41,7 @@ from batch.workspace import Workspace
 if TYPE_CHECKING:
     import pandas as pd
 
+    from batch.advance import Ask
     from batch.destinations import Destination
     from batch.plans import Plan
     from batch.reading_along import ReadAlong
@@ -46,57 +49,17 @@ if TYPE_CHECKING:
     from batch.target import Target
     from batch.verifying import Verified
 
+__all__ = [
+    "DEFAULT_RATE",
+    "Finished",
+    "Rollout",
+    "Sending",
+    "check_reachable",
+    "in_event_loop",
+    "write_report_of",
+]
+
 _T = TypeVar("_T")
-
-DEFAULT_RATE = "5/s"
-
-
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """How a run is sent: what the operator may choose, as it is pinned in the journal.
-
-    `rate` is as people write it (`20/s`, `600/m`, several with commas, or `auto`). `concurrency` None is what
-    the rate needs; `deadline_s` bounds each request. `max_failures` is `200` or `5%`; `canary` is how many
-    requests must succeed before the others are sent. `snapshot` reads what is there before, `verify` what is
-    there afterwards.
-    """
-
-    rate: str = DEFAULT_RATE
-    concurrency: int | None = None
-    max_attempts: int = 5
-    deadline_s: float = 30.0
-    max_failures: str | None = None
-    canary: int | None = None
-    snapshot: bool = False
-    verify: bool = False
-
-    def run_options(self) -> RunOptions:
-        """The same for the engine; `UsageError` if the rate or the limit is not understood."""
-        from batch.breaker import FailureLimit
-        from batch.pacer import parse_rates
-        from batch.retrying import RetryPolicy
-
-        return RunOptions(
-            rates=parse_rates(self.rate),
-            concurrency=self.concurrency,
-            retry=RetryPolicy(max_attempts=self.max_attempts),
-            canary=self.canary,
-            deadline_s=self.deadline_s,
-            max_failures=None if self.max_failures is None else FailureLimit.parse(self.max_failures),
-        )
-
-    def pinned(self) -> dict[str, object]:
-        """As JSON values, for the journal."""
-        return asdict(self)
-
-    @classmethod
-    def from_pinned(cls, options: Mapping[str, Any]) -> Sending:
-        """As the journal has it; what is not there is the default."""
-        return cls(**{field.name: options[field.name] for field in fields(cls) if field.name in options})
-
-    def changed(self, **given: Any) -> Sending:
-        """The same but for what is given and not None."""
-        return replace(self, **{name: value for name, value in given.items() if value is not None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,21 +183,24 @@ class Rollout:
         progress: Progress | None = None,
         reading_progress: Callable[[], Progress] = Silent,
         say: Callable[[str], None] = lambda _: None,
+        ask: Ask | None = None,
     ) -> Finished:
         """Send what is left of a run, and write its report, however the sending ends.
 
         The first SIGINT or SIGTERM lets what is in flight finish, the second ends it, and so does
-        interrupting a notebook's cell; `say` is told, in words for the operator. `reading_progress` makes
-        what shows a round of reads. Raises what made it impossible to go on, once the report is written.
+        interrupting a notebook's cell; `say` is told, in words for the operator. Orders from another
+        terminal are obeyed. `reading_progress` makes what shows a round of reads. Between waves `ask` asks,
+        and without it the thresholds decide. Raises what made it impossible to go on, once the report is
+        written.
         """
         self._named(run_id)
         options = sending.run_options()
         shown = default_progress() if progress is None else progress
         brakes = _Brakes(options.drain_s, say)
-        send = partial(self._send, run_id, sending, shown, reading_progress, brakes.controls)
+        send = partial(self._send, run_id, sending, shown, reading_progress, brakes.controls, say, ask)
         started_s = time.monotonic()
         try:
-            work = partial(_at, destination, options, brakes, send)
+            work = partial(self._at, destination, options, brakes, send)
             done = in_event_loop(work, interrupt=brakes.interrupt)
         except BaseException:
             shown.close()
@@ -290,7 +256,7 @@ class Rollout:
             reader = await make_reader(self.journal, run_id, options, brakes.controls, progress)
             return await verify(self.journal, run_id, as_readable(target), reader, since=since)
 
-        work = partial(_at, destination, options, brakes, read)
+        work = partial(self._at, destination, options, brakes, read)
         return in_event_loop(work, interrupt=brakes.interrupt)
 
     async def _send(
@@ -300,6 +266,8 @@ class Rollout:
         progress: Progress,
         reading_progress: Callable[[], Progress],
         controls: Controls,
+        say: Callable[[str], None],
+        ask: Ask | None,
         target: Target,
     ) -> ReadAlong:
         from batch.reading_along import ReadAlong, send_reading_along
@@ -317,6 +285,8 @@ class Rollout:
                 reading_progress=reading_progress,
                 controls=controls,
                 clock=real_clock(),
+                say=say,
+                ask=ask,
             )
         return ReadAlong(
             await run(
@@ -327,33 +297,35 @@ class Rollout:
                 progress=progress,
                 controls=controls,
                 clock=real_clock(),
+                ask=ask,
             )
         )
 
-
-async def _at(
-    destination: Destination,
-    options: RunOptions,
-    brakes: _Brakes,
-    work: Callable[[Target], Coroutine[Any, Any, _T]],
-) -> _T:
-    """Do what is to be done at the target, and heed signals meanwhile."""
-    brakes.attach(asyncio.get_running_loop())
-    done: list[_T] = []
-    failure: Exception | None = None
-    async with anyio.create_task_group() as tasks:
-        # Only the main thread is told of signals; a caller's other threads have their own ways to stop.
-        if threading.current_thread() is threading.main_thread():
-            await tasks.start(_obey_signals, brakes)
-        try:
-            async with destination.open(connections=options.most_workers) as target:
-                done.append(await work(target))
-        except Exception as error:  # told below, outside of the group, which would wrap it
-            failure = _innermost(error)
-        tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-    return done[0]
+    async def _at(
+        self,
+        destination: Destination,
+        options: RunOptions,
+        brakes: _Brakes,
+        work: Callable[[Target], Coroutine[Any, Any, _T]],
+    ) -> _T:
+        """Do what is to be done at the target, and heed signals and orders meanwhile."""
+        brakes.attach(asyncio.get_running_loop())
+        done: list[_T] = []
+        failure: Exception | None = None
+        async with anyio.create_task_group() as tasks:
+            # Only the main thread is told of signals; a caller's other threads have their own ways to stop.
+            if threading.current_thread() is threading.main_thread():
+                await tasks.start(_obey_signals, brakes)
+            tasks.start_soon(obey_letters, Mailbox(self.workspace.control_path), brakes.controls)
+            try:
+                async with destination.open(connections=options.most_workers) as target:
+                    done.append(await work(target))
+            except Exception as error:  # told below, outside of the group, which would wrap it
+                failure = _innermost(error)
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        return done[0]
 
 
 def write_report_of(journal: Journal, workspace: Workspace, run_id: str) -> ReportFiles:

@@ -50,6 +50,8 @@ SETTINGS: dict[str, Kind] = {
     "base_url": Kind.TEXT,
     "auth_scheme": Kind.TEXT,
     "account": Kind.TEXT,
+    "snapshot": Kind.FLAG,
+    "verify": Kind.FLAG,
     "key_file": Kind.PATH,
     "quiet": Kind.FLAG,
     "log_format": Kind.TEXT,

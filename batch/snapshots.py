@@ -38,6 +38,19 @@ class SnapshotTaken:
     unread: int
     left: int = 0
 
+    @property
+    def in_words(self) -> str:
+        """What is known of how it was before, for the operator."""
+        total = self.read + self.unread
+        if not total:
+            return "Snapshot: there is nothing more to read."
+        hidden = (
+            "" if self.shown == total else " Of the others the API does not show it, or nothing was set up."
+        )
+        return (
+            f"Snapshot: it is known what was there before for {self.shown:,} of {total:,} requests.{hidden}"
+        )
+
 
 async def take_snapshot(journal: Journal, run_id: str, target: Readable, reader: Reader) -> SnapshotTaken:
     """Read every number that the run is still to send to and has never sent to, and record what is there.

@@ -68,6 +68,17 @@ def _lines(summary: Summary, folder: Path, options: Sequence[str]) -> Iterator[s
             yield f"    {command_line(step.command, results, options)}"
 
 
+def render_verification(summary: Summary, folder: Path, *, options: Sequence[str] = ()) -> str:
+    """What reading back a run found, and what to do about it; otherwise as `render_summary`."""
+    run, results = summary.run, str(folder / _RESULTS)
+    lines = [f"Run {run.id} · {run.target}", "", *_verification(summary.verification), ""]
+    steps = [step for step in summary.next_steps if step.command] or [*summary.next_steps]
+    for step in steps:
+        lines.append(step.text)
+        lines += [f"  {command_line(step.command, results, options)}"] if step.command else []
+    return "\n".join(lines) + "\n"
+
+
 def command_line(command: str, results: str, options: Sequence[str] = ()) -> str:
     """A command of the summary as it is typed from where the operator stands."""
     program, name, *words = shlex.split(command)

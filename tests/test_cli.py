@@ -231,6 +231,7 @@ def test_reader_of_stdout_may_leave() -> None:
 DECIDED_EACH_TIME = {
     "debug", "config", "help", "yes", "skip_rejects", "plan_digest", "json", "where", "limit", "sandbox",
     "sandbox_limit", "sandbox_fault", "sandbox_latency", "sandbox_seed", "sandbox_record",
+    "sandbox_show_blocks",
 }  # fmt: skip
 
 

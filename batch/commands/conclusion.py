@@ -41,7 +41,14 @@ def carry_out(
     finished: Finished | None = None
     exit_code = _EXIT_UNEXPECTED
     try:
-        finished = rollout.send(run_id, destination, sending, progress=talk.progress(), say=talk.interrupt)
+        finished = rollout.send(
+            run_id,
+            destination,
+            sending,
+            progress=talk.progress(),
+            reading_progress=talk.progress,
+            say=talk.interrupt,
+        )
         exit_code = finished.exit_code
         conclude(talk, rollout, finished, as_json=as_json)
     except BatchError as error:
@@ -75,6 +82,14 @@ def conclude(talk: Talk, rollout: Rollout, finished: Finished, *, as_json: bool)
         counts=asdict(summary.counts),
         folder=str(finished.folder),
     )
+    verified = finished.verified
+    if verified is not None and verified.reason is not StopReason.DONE:
+        talk.insist(
+            f"sipbatch: reading back stopped: {verified.message}.",
+            event="verify_stopped",
+            run=finished.id,
+            reason=verified.reason.value,
+        )
     if finished.report_error is not None:
         talk.insist(f"sipbatch: {finished.report_error}", event="report_failed")
     if as_json:

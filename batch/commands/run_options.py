@@ -58,7 +58,18 @@ _SENDING = (
         metavar="N",
         help="Send N requests first, and the others only if all of those succeed.",
     ),
+    click.option(
+        "--snapshot",
+        is_flag=True,
+        help="Before sending, read what is there, as far as the API shows it: for a rollback.",
+    ),
+    click.option(
+        "--verify", is_flag=True, help="After sending, read back whether all is there as it was sent."
+    ),
 )
+
+#: Those that also say how fast and how patiently something is read.
+_PACE = _SENDING[:4]
 
 _HOOKS = (
     click.option(
@@ -110,6 +121,11 @@ _SANDBOX = (
         metavar="FAULT=SHARE",
         help="A fault and how often, as 503=0.02. Repeatable; `sipbatch sandbox --help` lists them.",
     ),
+    click.option(
+        "--sandbox-show-blocks",
+        type=click.Choice(["none", "side", "options"]),
+        help="Where the sandbox shows what it was sent, to be read back.  [default: none]",
+    ),
     click.option("--sandbox-latency", metavar="TIME", help="How long the sandbox takes: 50ms, 20ms..80ms."),
     click.option(
         "--sandbox-seed", type=int, metavar="N", help="The seed of the sandbox' faults and latency."
@@ -142,6 +158,11 @@ _WORKSPACE = click.option(
 def sending_options(function: Callable[..., R]) -> Callable[..., R]:
     """Give a command the options on pace and care, and on who is told of its end."""
     return _decorated(function, (*_SENDING, *_HOOKS))
+
+
+def pace_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command the options on how fast and how patiently it reads."""
+    return _decorated(function, _PACE)
 
 
 def destination_options(function: Callable[..., R]) -> Callable[..., R]:
@@ -195,8 +216,8 @@ class Given:
         """
         typed = {
             name: value
-            for name, value in self._of(_SENDING_NAMES).items()
-            if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+            for name, value in self.params.items()
+            if name in _SENDING_NAMES and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
         }
         return pinned.changed(**typed)
 
@@ -237,6 +258,7 @@ class Given:
             "limit": self.params["sandbox_limit"],
             "latency": self.params["sandbox_latency"],
             "seed": self.params["sandbox_seed"],
+            "show_blocks": self.params["sandbox_show_blocks"],
             "faults": _faults(self.params["sandbox_faults"]) or None,
             "record": None
             if self.params["sandbox_record"] is None
@@ -245,7 +267,8 @@ class Given:
         return {name: value for name, value in given.items() if value is not None}
 
 
-_SENDING_NAMES = ("rate", "concurrency", "max_attempts", "deadline_s", "max_failures", "canary")
+_PACE_NAMES = ("rate", "concurrency", "max_attempts", "deadline_s")
+_SENDING_NAMES = (*_PACE_NAMES, "max_failures", "canary", "snapshot", "verify")
 
 
 def _faults(texts: tuple[str, ...]) -> dict[str, float]:
