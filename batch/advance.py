@@ -215,7 +215,8 @@ class Advance:
         return passage.fault or (passage.over(DEFAULT_SHARE) if self._limit is None else "")
 
     async def _soak(self, passage: Passage) -> None:
-        wait_s = self._soaks_until - self._clock.utc()
+        # Where another process has begun it, and the wall clock was set back since, no longer than it is.
+        wait_s = min(self._soaks_until - self._clock.utc(), self._soak_s)
         if wait_s > 0:
             self.waiting_for = f"soaking after wave {passage.wave} of {passage.of}"
             self.waits_until_s = self._clock.now() + wait_s

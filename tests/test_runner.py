@@ -17,7 +17,17 @@ from batch.retrying import RetryPolicy
 from batch.runner import RunOptions
 from batch.states import RequestState, RunState, StopReason
 from batch.target import Outcome
-from tests.rehearsals import ACCEPTED, FAST, REFUSED, SERVER_ERROR, Sent, Stage, rehearse, throttled
+from tests.rehearsals import (
+    ACCEPTED,
+    FAST,
+    NO_ANSWER,
+    REFUSED,
+    SERVER_ERROR,
+    Sent,
+    Stage,
+    rehearse,
+    throttled,
+)
 from tests.simulation.virtual_time import BACKENDS
 from tests.small_plans import small_plan
 
@@ -454,3 +464,36 @@ def test_unless_told_as_many_are_in_flight_as_the_rate_needs(latency_s: float) -
     steady = [sent.at_s for sent in done.sends if sent.at_s > 5]
     assert (len(steady) - 1) / (steady[-1] - steady[0]) >= 0.97 * 40
     assert done.target.most_in_flight <= max(20, 3 * 40 * latency_s)
+
+
+def test_a_soak_that_another_process_began_is_no_longer_for_a_clock_that_was_set_back() -> None:
+    """Five minutes of looking on are five minutes at most, also when the wall clock moved back an hour."""
+
+    async def stop(stage: Stage) -> None:
+        await anyio.sleep(10)
+        stage.controls.drain(StopReason.SIGINT)
+
+    options = RunOptions(rates=FAST.rates, canary=2, soak_s=300)
+    first = rehearse(small_plan(9), options=options, meddle=stop)
+    again = rehearse(small_plan(9), options=options, again=first, wall_ahead_s=-3_600)
+    assert len(first.sends) == 2
+    assert again.counts.succeeded == 9
+    assert again.lasted_s < 310
+
+
+@pytest.mark.parametrize("jump_s", [3_600.0, -3_600.0])
+def test_a_jump_of_the_wall_clock_moves_nothing(jump_s: float) -> None:
+    """Pacing, back-off, pauses and retries go by the steady clock, whatever is done to the other one."""
+
+    def answer(sent: Sent) -> Outcome:
+        return {3: SERVER_ERROR, 7: throttled(5.0), 11: NO_ANSWER}.get(sent.index, ACCEPTED)
+
+    def jumping() -> float:
+        return jump_s if anyio.current_time() > 1_001 else 0.0
+
+    options = RunOptions(rates=(Rate(10, 1.0),), concurrency=4)
+    steady = rehearse(small_plan(60), answer, options)
+    jumped = rehearse(small_plan(60), answer, options, wall_ahead_s=jumping)
+    assert [sent.at_s for sent in jumped.sends] == [sent.at_s for sent in steady.sends]
+    assert [row.last_sent_at for row in jumped.rows] == [row.last_sent_at for row in steady.rows]
+    assert jumped.counts.succeeded == 60

@@ -15,6 +15,7 @@ import anyio.lowlevel
 
 from batch.breaker import FailureLimit
 from batch.clock import Clock
+from batch.controls import Order, Verb
 from batch.desk import LocalDispatcher
 from batch.errors import JournalError
 from batch.journal import Counts, NewRun
@@ -23,6 +24,7 @@ from batch.plans import DIRECTIONS, Plan
 from batch.retrying import RetryPolicy
 from batch.runner import Controls, Ending, RunOptions, run
 from batch.states import RunState, StopReason
+from batch.waves import parse_waves
 from tests.simulation.invariants import Invariants
 from tests.simulation.mortal_journals import MortalJournal, MortalMemoryJournal, MortalSqliteJournal
 from tests.simulation.scenario import Life, Scenario
@@ -151,6 +153,7 @@ class _Simulation:
         self._wall_ahead_s += life.wall_jump_s
         self.world.begin_life(crash_at=life.crash_at_step, disk_full_at=life.disk_full_at_step)
         self.target.begin_life()
+        self.target.rates = parse_rates(self._scenario.rates)
         self._invariants.begin_life(self.journal)
         endings: list[Ending] = []
         is_cancelled = False
@@ -234,12 +237,29 @@ class _Simulation:
             caller.cancel()
             self.world.stopped()
 
+        async def pause_and_go_on() -> None:
+            if life.pause_s is None:
+                return
+            await anyio.sleep(life.pause_s)
+            self.world.tell("pause", controls.obey(Order(Verb.PAUSE)).text)
+            self.world.paused()
+            await anyio.sleep(life.paused_for_s)
+            self.world.continued()
+            self.world.tell("go on", controls.obey(Order(Verb.CONTINUE)).text)
+
+        def change_rates() -> None:
+            if self.target.rates and controls.obey(Order(Verb.RATE, life.new_rates)).is_done:
+                self.target.rates = parse_rates(life.new_rates)
+                self.world.tell("rates", life.new_rates)
+
         self.world.at_step(life.drain_at_step, drain)
         self.world.at_step(life.abort_at_step, abort)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(at, life.drain_s, drain)
             tasks.start_soon(at, life.abort_s, abort)
             tasks.start_soon(at, life.cancel_s, cancel)
+            tasks.start_soon(at, life.new_rates_s, change_rates)
+            tasks.start_soon(pause_and_go_on)
             tasks.start_soon(at, life.stall_s, lambda: stall(life.stalled_for_s))
 
     # --- what the engine is given ---------------------------------------------------------------
@@ -255,6 +275,8 @@ class _Simulation:
             retry=RetryPolicy(max_attempts=scenario.max_attempts, budget_tokens=scenario.budget_tokens),
             max_failures=None if limit is None else FailureLimit.parse(limit),
             canary=scenario.canary,
+            waves=parse_waves(scenario.waves) if scenario.waves else (),
+            soak_s=scenario.soak_s,
             drain_s=scenario.drain_s,
             outage_s=scenario.outage_s,
         )

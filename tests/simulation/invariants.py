@@ -16,6 +16,8 @@ from tests.simulation.scripted_target import Key, ScriptedTarget, Send
 from tests.simulation.world import World
 
 _FINAL = [state for state in RequestState if state.is_final]
+_FAILED = (RequestState.FAILED, RequestState.UNKNOWN)
+_ENDED = (RequestState.SUCCEEDED, *_FAILED)
 
 #: What the spacing of sends may differ by, in seconds, because clocks are made of floats.
 _FLOAT_S = 1e-6
@@ -47,7 +49,7 @@ class Invariants:
     def begin_life(self, journal: MortalJournal) -> None:
         """What is known when a process begins."""
         rows = list(journal.results(self._run_id))
-        self._ended = {key_of(row) for row in rows if row.state in _FINAL[:3]}
+        self._ended = {key_of(row) for row in rows if row.state in _ENDED}
         self._sent_in_life.clear()
         left = [row for row in rows if not row.state.is_final]
         groups = len({(row.template, row.direction) for row in left})
@@ -110,6 +112,7 @@ class Invariants:
             self._world.broken(f"the run is done, and {ending.counts.left} requests are left")
         if "in quarantine" in ending.message:
             self._check_quarantine(journal, rows)
+        self._check_failures(rows)
 
     def check_done(self, journal: MortalJournal) -> None:
         """What must be true at the very end of a run."""
@@ -186,6 +189,19 @@ class Invariants:
     def _payload_of(self, row: ResultRow) -> bytes:
         return self._plan.payloads[self._plan.payload_ids[row.seq]].body
 
+    def _check_failures(self, rows: Sequence[ResultRow]) -> None:
+        """Sent in waves, a run fails for no more than `--max-failures`, and the one that stops it."""
+        limit = self._options.max_failures
+        if self._world.is_peaceful or limit is None or limit.count is None or not self._has_waves:
+            return
+        failed = [row for row in rows if row.state in _FAILED and key_of(row) not in self._ended]
+        if len(failed) > limit.count + 1:
+            self._world.broken(f"{len(failed)} requests failed in one life, of {limit.count} that may")
+
+    @property
+    def _has_waves(self) -> bool:
+        return self._options.canary is not None or bool(self._options.waves)
+
     def _check_quarantine(self, journal: MortalJournal, rows: Sequence[ResultRow]) -> None:
         """A run that ends because of a template's quarantine has sent all others."""
         left = {row.template for row in rows if not row.state.is_final}
@@ -199,9 +215,9 @@ class Invariants:
 
     def _check_rates(self) -> None:
         """In any window the target saw at most the rate, retries included."""
-        for life, sends in groupby(self._target.sends, key=lambda send: send.life):
+        for (life, rates), sends in groupby(self._target.sends, key=lambda send: (send.life, send.rates)):
             times = [send.at_s for send in sends]
-            for rate in self._options.rates:
+            for rate in rates:
                 most = int(rate.sends)
                 for first, after in zip(times, times[most:], strict=False):
                     if after - first < rate.per_s - _FLOAT_S:

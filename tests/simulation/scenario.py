@@ -51,6 +51,10 @@ class Life:
     stall_s: float | None = None
     stalled_for_s: float = 0.0
     wall_jump_s: float = 0.0
+    pause_s: float | None = None  #: when the operator pauses it
+    paused_for_s: float = 0.0
+    new_rates_s: float | None = None  #: when the operator changes the rate
+    new_rates: str = ""
     rest_s: float = 1.0  #: until the next process begins
 
 
@@ -73,6 +77,8 @@ class Scenario:
     drain_s: float
     outage_s: float
     canary: int | None
+    waves: str
+    soak_s: float
     max_failures: str | None
     shard_size: int
     latency_s: tuple[float, float]
@@ -108,6 +114,8 @@ class Scenario:
             drain_s=dice.choice((0.5, 5.0)),
             outage_s=dice.choice((60.0, 300.0)),
             canary=dice.choice((None, None, 1, 5)),
+            waves=dice.choice(("", "", "", "10%,50%,100%", "2,9,100%")),
+            soak_s=dice.choice((0.0, 0.0, 5.0)),
             max_failures=dice.choice((None, None, None, "0", "3", "40%")),
             shard_size=dice.choice((4, 10, 1_000)),
             latency_s=dice.choice(((0.0, 0.0), (0.01, 0.05), (0.05, 0.5), (0.0, 3.0))),
@@ -140,6 +148,10 @@ def _life(dice: random.Random, requests: int) -> Life:
         stall_s=dice.uniform(0, 10) if dice.random() < 0.15 else None,
         stalled_for_s=dice.choice((0.1, 1.0, 60.0)),
         wall_jump_s=dice.choice((0.0, 0.0, 0.0, -3_600.0, 3_600.0)),
+        pause_s=dice.uniform(0, 6) if dice.random() < 0.15 else None,
+        paused_for_s=dice.choice((0.5, 20.0)),
+        new_rates_s=dice.uniform(0, 6) if dice.random() < 0.15 else None,
+        new_rates=dice.choice(RATES[:-1]),
         rest_s=dice.choice((1.0, 3.0, 60.0)),
     )
     step = dice.randint(1, 8 * requests + 10)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import anyio
 
+from batch.pacer import Rate
 from batch.target import Advice, Outcome, Verdict
 from tests.simulation.scenario import Scenario
 from tests.simulation.world import World
@@ -26,6 +27,7 @@ class Send:
     key: Key
     payload: bytes
     life: int
+    rates: tuple[Rate, ...]
     at_s: float
     ended_s: float | None = None
     applied_s: float | None = None
@@ -47,6 +49,7 @@ class ScriptedTarget:
         self.most_in_flight = 0
         self.quiet_s = (0.0, 0.0)
         self.bad_template = scenario.bad_template
+        self.rates: tuple[Rate, ...] = ()
         self.watch: Callable[[Send], None] = lambda _: None
         self.template_of: dict[Key, int] = {}
         self.seq_of: dict[Key, int] = {}
@@ -76,7 +79,7 @@ class ScriptedTarget:
     async def send(self, number: str, direction: str, payload: bytes) -> Outcome:
         """One request, as `batch.target.Target` says."""
         self._world.step("before a send")
-        send = Send((number, direction), payload, self._world.life, self._now())
+        send = Send((number, direction), payload, self._world.life, self.rates, self._now())
         self._note_send(send)
         kind = self._choose(send)
         outcome, applies = self._answers(kind, send)
@@ -111,7 +114,7 @@ class ScriptedTarget:
         if self.quiet_s[0] < send.at_s < self.quiet_s[1] - 1e-6:
             self._world.broken(f"{send.key} was sent in a pause that lasts until {self.quiet_s[1]:.3f} s")
         if not self._world.may_send:
-            self._world.broken(f"{send.key} was sent although the run was stopped")
+            self._world.broken(f"{send.key} was sent although the run was stopped or paused")
         self._world.sent(self.seq_of[send.key])
         self.watch(send)
 

@@ -38,6 +38,7 @@ class World:
         self._disk_full_at: int | None = None
         self._acts: dict[int, list[Callable[[], None]]] = {}
         self._stopped_at_s: float | None = None
+        self._paused_at_s: float | None = None
         self._budget_tokens, self._retry_cost = budget_tokens, retry_cost
         self._accepted = self._paid_retries = 0
         self._was_given_some = True
@@ -50,7 +51,7 @@ class World:
         self._steps = 0
         self._crash_at, self._disk_full_at = crash_at, disk_full_at
         self._acts.clear()
-        self._stopped_at_s = None
+        self._stopped_at_s = self._paused_at_s = None
         self._accepted = self._paid_retries = 0
         self._was_given_some = True
         self._unpaid.clear()
@@ -82,10 +83,19 @@ class World:
         if self._stopped_at_s is None:
             self._stopped_at_s = self._now()
 
+    def paused(self) -> None:
+        """From here on nothing may be sent, until it goes on."""
+        self._paused_at_s = self._now()
+
+    def continued(self) -> None:
+        """The operator lets it go on."""
+        self._paused_at_s = None
+
     @property
     def may_send(self) -> bool:
         """Whether a send at this moment is allowed; what happens at the very moment of a stop is."""
-        return self._stopped_at_s is None or self._now() <= self._stopped_at_s
+        halts = (at_s for at_s in (self._stopped_at_s, self._paused_at_s) if at_s is not None)
+        return all(self._now() <= at_s for at_s in halts)
 
     def accepted(self) -> None:
         """An answer that earns the run a part of a retry."""
