@@ -100,6 +100,11 @@ class Workspace:
         """The file that is locked; it also says who holds it."""
         return self.path / "lock"
 
+    @property
+    def control_path(self) -> Path:
+        """The folder in which orders are put for a run that is going; there is none while nobody sends."""
+        return self.path / "control"
+
     def lock(self, command: str) -> Lock:
         """Take the workspace for this process, making its folder first if there is none.
 
