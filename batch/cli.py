@@ -17,7 +17,8 @@ import click
 from batch.errors import BatchError
 from batch.version import __version__
 
-#: Every command: the module that has it (as `command`), and its line in `sipbatch --help`.
+#: Every command: the module that has it (as `command`, or by the name after a colon), and its line in
+#: `sipbatch --help`.
 COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("batch.commands.plan", "Read, expand and check sheets; show what would be sent. Sends nothing."),
     "run": ("batch.commands.run", "Plan, ask, send, report: the main job."),
@@ -30,6 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("batch.commands.verify", "Read back what a run sent, and say what is not there as sent."),
     "status": ("batch.commands.status", "Show where a run stands; works while it is going."),
     "runs": ("batch.commands.runs", "List the runs of a workspace."),
+    "pause": ("batch.commands.control:pause", "Have the run that is going send nothing more for now."),
+    "continue": ("batch.commands.control:go_on", "Have a run that was paused go on."),
+    "rate": ("batch.commands.control:rate", "Have the run that is going send at another rate."),
+    "stop": ("batch.commands.control:stop", "Have the run that is going end; resume goes on with it."),
     "report": ("batch.commands.report", "Write a run's report again."),
     "templates": ("batch.commands.templates", "List, show and check templates."),
     "sandbox": ("batch.commands.sandbox", "Serve the API on this machine, to try things out."),
@@ -62,8 +67,9 @@ class LazyGroup(click.Group):
         # Here, and not above: settings need tomllib, which `--version` does not.
         from batch.settings import take_settings
 
-        module, short_help = COMMANDS[cmd_name]
-        command: click.Command = import_module(module).command
+        place, short_help = COMMANDS[cmd_name]
+        module, _, name = place.partition(":")
+        command: click.Command = getattr(import_module(module), name or "command")
         command.short_help = short_help
         take_settings(command)
         return command

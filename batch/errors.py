@@ -14,6 +14,7 @@ not an exception: it is a `batch.plans.Reject`, and all of them are collected.
       ReportError          the report cannot be written; the journal is intact   74
       LockedError          another run holds the workspace                       75
       UnreachableError     the API cannot be reached; nothing was sent           75
+      OrderError           the run that is going did not do as it was told       75
       CredentialsError     no API key, or one that is refused                    77
 """
 
@@ -84,6 +85,12 @@ class LockedError(BatchError):
 
 class UnreachableError(BatchError):
     """The API cannot be reached, and nothing was sent."""
+
+    exit_code = 75
+
+
+class OrderError(BatchError):
+    """The run that is going did not do what another terminal told it; it goes on as before."""
 
     exit_code = 75
 

@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
@@ -28,6 +28,9 @@ from batch.desk import RunBlocking, in_thread
 LOOK_EVERY_S = 0.5
 
 _ORDER, _ANSWER = ".order", ".answer"
+
+#: How often whoever waits for an answer looks for it, in the time in which the box is looked into once.
+_PEEKS = 5
 
 
 class Letter(NamedTuple):
@@ -142,28 +145,21 @@ def order_and_wait(
     `is_held` is asked from time to time whether there still is a process that could.
     """
     posted: Path | None = None
+    ends_s = now() + timeout_s
     try:
-        for _ in _rounds(timeout_s, now=now, sleep=sleep):
+        while True:
             if posted is None:
                 with suppress(OSError):
                     posted = mailbox.post(order)
-            if posted is not None and (answer := mailbox.answer_to(posted)) is not None:
-                return answer
-            if not is_held():
-                return None
-        return None
+            for _ in range(_PEEKS):
+                if posted is not None and (answer := mailbox.answer_to(posted)) is not None:
+                    return answer
+                sleep(LOOK_EVERY_S / _PEEKS)
+            if now() >= ends_s or not is_held():
+                return mailbox.answer_to(posted) if posted is not None else None
     finally:
         if posted is not None:
             mailbox.take_back(posted)
-
-
-def _rounds(timeout_s: float, *, now: Callable[[], float], sleep: Callable[[float], None]) -> Iterator[None]:
-    ends_s = now() + timeout_s
-    while True:
-        yield
-        if now() >= ends_s:
-            return
-        sleep(LOOK_EVERY_S / 5)
 
 
 def _write(path: Path, told: dict[str, object]) -> None:
