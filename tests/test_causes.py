@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.advice import is_worth_resending, meaning_of, mend, next_action
+from batch.advice import after_reject, is_worth_resending, meaning_of, next_action
 from batch.causes import Cause, CauseTally, calling_code, shape
 from batch.journal import Counts, Journal, NewRun, Pick, ResultRow
 from batch.memory_journal import MemoryJournal
 from batch.next_steps import next_steps
+from batch.plans import Problem
 from batch.proofs import ProofTally
 from batch.sqlite_journal import SqliteJournal
 from batch.states import RequestState, StopReason
@@ -317,8 +318,9 @@ def test_what_was_refused_for_its_content_is_not_worth_resending() -> None:
 
 def test_a_rejected_row_is_to_be_mended_where_it_is_wrong() -> None:
     """The columns at fault are named once each; a row that is wrong as a whole names none."""
-    assert mend(("phone_number", "template", "phone_number")) == "mend the sheet: phone_number, template"
-    assert mend(("",)) == "mend the sheet"
+    twice, once = (Problem(column, "is wrong", "test") for column in ("phone_number", "template"))
+    assert after_reject((twice, once, twice)) == "mend the sheet: phone_number, template"
+    assert after_reject((Problem("", "is ragged", "test"),)) == "mend the sheet"
 
 
 def test_rows_of_results_are_what_is_tallied() -> None:

@@ -92,7 +92,7 @@ def test_report_is_written_when_a_bug_ends_the_run(workspace: Workspace) -> None
     with pytest.raises(ZeroDivisionError):
         send(workspace, ToldTarget(answer))
     (record,) = workspace.records()
-    assert record.state is RunState.RUNNING
+    assert record.state is RunState.HALTED
     assert (workspace.run_folder(record.id) / "results.csv").exists()
     finished = resume(workspace, record.id, ToldTarget())
     assert (finished.exit_code, finished.counts.succeeded) == (0, 20)
@@ -203,6 +203,7 @@ def test_key_is_not_pinned(tmp_path: Path) -> None:
         "base_url": "https://api.bland.ai",
         "auth_scheme": "raw",
         "key_file": str(tmp_path / "key"),
+        "account": "",
     }
     assert "canary" not in json.dumps(dict(live.pinned)) + repr(live)
 

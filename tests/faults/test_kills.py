@@ -10,7 +10,7 @@ import pytest
 from batch.journal import NewRun
 from tests.faults.accounts import assert_all_agree, audited, report_rows
 from tests.faults.stage import Stage, seeded, until
-from tests.hand_plans import plan_of
+from tests.small_plans import small_plan
 
 CONCURRENCY = 8
 KILLS = 20
@@ -114,7 +114,7 @@ def pinned_run(stage: Stage, count: int) -> str:
     with stage.workspace.lock("test"):
         journal = stage.workspace.journal()
         try:
-            return journal.create_run(plan_of(count), NewRun("http://127.0.0.1:1", time.time()))
+            return journal.create_run(small_plan(count), NewRun("http://127.0.0.1:1", time.time()))
         finally:
             journal.close()
 
