@@ -164,7 +164,7 @@ def order_and_wait(
 
 def _write(path: Path, told: dict[str, object]) -> None:
     """All of it or nothing, for its owner alone."""
-    part = path.with_name(f".{path.name}")
+    part = path.with_name(f"{path.name}.part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(told, file)
