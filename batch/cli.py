@@ -149,31 +149,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         click.echo(error.format_message(), err=True)
         return EXIT_USAGE
     except click.UsageError as error:
-        _say(_usage(error), meta)
+        _say(_usage(error), meta, EXIT_USAGE)
         return EXIT_USAGE
     except click.ClickException as error:
-        _say(error.format_message(), meta)
+        _say(error.format_message(), meta, EXIT_USAGE)
         return EXIT_USAGE
     except BatchError as error:
-        _say(str(error), meta)
+        _say(str(error), meta, error.exit_code)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _say("interrupted.", meta)
+        _say("interrupted.", meta, EXIT_INTERRUPTED)
         return EXIT_INTERRUPTED
     except Exception as error:
         from batch.commands.tracebacks import tell
 
-        _say(tell(error, with_traceback="--debug" in arguments), meta)
+        _say(tell(error, with_traceback="--debug" in arguments), meta, EXIT_UNEXPECTED)
         return EXIT_UNEXPECTED
 
 
-def _say(message: str, meta: Mapping[str, object]) -> None:
+def _say(message: str, meta: Mapping[str, object], exit_code: int) -> None:
     """What ended the command, on stderr, in the form that the command was asked for."""
     text = f"sipbatch: {message}"
     if meta.get("sipbatch.log_format") == "json":
         from batch.commands.talk import Talk
 
-        Talk("json").insist(text, event="error")
+        Talk("json").insist(text, event="error", exit_code=exit_code)
         return
     if not sys.stderr.isatty():
         from batch.masking import masked

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import Field, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -11,27 +12,42 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
 
 
-def says(description: str) -> dict[str, str]:
-    """The metadata of a dataclass field: the sentence that the schema has for it."""
-    return {"description": description}
+def says(description: str, *, name: str = "", is_optional: bool = False) -> dict[str, Any]:
+    """The metadata of a dataclass field: the sentence that the schema has for it.
+
+    `name` is what it is called in JSON, where that is no name in Python; `is_optional` that it may be left
+    out, as every field of the type `object` may.
+    """
+    return {"description": description, "name": name, "is_optional": is_optional}
 
 
 def schema_of(kind: type, *, title: str) -> dict[str, Any]:
     """The JSON Schema of a dataclass, whose fields are made with `says`, as orjson writes it.
 
-    Every field is always there. Further fields are allowed: they may be added in later versions, and a
-    reader ignores those that it does not know.
+    Every field that is not optional is always there. Further fields are allowed: they may be added in later
+    versions, and a reader ignores those that it does not know.
     """
     parts: dict[str, Any] = {}
     whole = _object(kind, parts)
     return {"$schema": _DIALECT, "title": title, **whole, "$defs": parts}
 
 
-def list_schema_of(kind: type, *, title: str) -> dict[str, Any]:
+def list_schema_of(kind: Any, *, title: str) -> dict[str, Any]:
     """The JSON Schema of a list of such objects."""
     parts: dict[str, Any] = {}
     items = _type(kind, parts)
     return {"$schema": _DIALECT, "title": title, "type": "array", "items": items, "$defs": parts}
+
+
+def tagged_schema_of(kinds: Mapping[str, type], *, tag: str, title: str) -> dict[str, Any]:
+    """The JSON Schema of an object of one of several kinds, told apart by what its field `tag` says."""
+    parts: dict[str, Any] = {}
+    choices = []
+    for name, kind in kinds.items():
+        choice = _object(kind, parts)
+        choice["properties"][tag] = {"const": name, "description": choice["properties"][tag]["description"]}
+        choices.append({"title": name, **choice})
+    return {"$schema": _DIALECT, "title": title, "oneOf": choices, "$defs": parts}
 
 
 def _object(kind: type, parts: dict[str, Any]) -> dict[str, Any]:
@@ -41,11 +57,19 @@ def _object(kind: type, parts: dict[str, Any]) -> dict[str, Any]:
         "description": (kind.__doc__ or "").partition("\n")[0],
         "type": "object",
         "properties": {
-            field.name: {**_type(hints[field.name], parts), "description": field.metadata["description"]}
+            _name(field): {**_type(hints[field.name], parts), "description": field.metadata["description"]}
             for field in known
         },
-        "required": [field.name for field in known],
+        "required": [
+            _name(field)
+            for field in known
+            if not field.metadata.get("is_optional") and hints[field.name] is not object
+        ],
     }
+
+
+def _name(field: Field[Any]) -> str:
+    return field.metadata.get("name") or field.name
 
 
 def _type(hint: Any, parts: dict[str, Any]) -> dict[str, Any]:

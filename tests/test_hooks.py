@@ -8,14 +8,13 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 
 import click
 import pytest
 
 from batch import hooks, rollout
-from batch.cli import COMMANDS
+from batch.cli import COMMANDS, cli
 from batch.errors import JournalError
 from batch.hooks import VARIABLES, Hooks, News
 from batch.settings import SETTINGS
@@ -70,8 +69,9 @@ def told(desk: Desk, name: str = "told") -> dict[str, str]:
 def sending_commands() -> list[str]:
     """Every command that sends: it takes a rate, and how often to try."""
     found = []
-    for name, (module, _) in COMMANDS.items():
-        command: click.Command = import_module(module).command
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
         options = {option for parameter in command.params for option in parameter.opts}
         if {"--rate", "--max-attempts"} <= options:
             found.append(name)
@@ -322,7 +322,8 @@ def test_every_command_that_sends_has_both() -> None:
     """One that was forgotten would be the one that runs at night."""
     assert {"run", "resume", "retry", "reconcile"} <= set(sending_commands())
     for name in sending_commands():
-        command: click.Command = import_module(COMMANDS[name][0]).command
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
         options = {option for parameter in command.params for option in parameter.opts}
         assert {"--on-finish", "--webhook"} <= options, name
 

@@ -14,10 +14,9 @@ from typing import Any
 import orjson
 import pytest
 
-from batch.manifest import manifest_schema
+from batch.json_shapes import SCHEMAS
 from batch.memory_journal import MemoryJournal
 from batch.reporting import write_report
-from batch.summary import summary_schema
 from tests.report_runs import (
     MIXED,
     create,
@@ -28,19 +27,27 @@ from tests.report_runs import (
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-@pytest.mark.parametrize(
-    ("name", "schema"), [("summary.schema.json", summary_schema), ("manifest.schema.json", manifest_schema)]
-)
+@pytest.mark.parametrize(("name", "schema"), SCHEMAS.items())
 def test_the_published_schema_is_that_of_the_code(name: str, schema: Callable[[], dict[str, Any]]) -> None:
     """The JSON Schemas in docs are what the files follow; every field has a description."""
-    path = DOCS / "schemas" / name
+    path = DOCS / "schemas" / f"{name}.schema.json"
     found = orjson.dumps(schema(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     if os.environ.get("REWRITE_GOLDEN"):
         path.write_bytes(found)
     assert path.read_bytes() == found
-    parts = [schema(), *schema()["$defs"].values()]
+    whole = schema()
+    parts = [
+        part for part in (whole, *whole.get("oneOf", ()), *whole["$defs"].values()) if "properties" in part
+    ]
+    assert parts
     assert all(field["description"] for part in parts for field in part["properties"].values())
     assert all(part["description"].endswith(".") for part in parts)
+
+
+def test_nothing_else_is_published() -> None:
+    """Every file in docs/schemas is of a shape that there is."""
+    found = {path.name.removesuffix(".schema.json") for path in (DOCS / "schemas").iterdir()}
+    assert found == set(SCHEMAS)
 
 
 def fields_of(value: object, path: str = "") -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from batch.lines import printable
@@ -11,6 +12,7 @@ from batch.plan_text import duration_text
 from batch.planning import counts, expected_duration_s
 
 if TYPE_CHECKING:
+    from batch.commands.talk import Talk
     from batch.destinations import Destination
     from batch.plans import Plan
     from batch.rollout import Sending
@@ -35,6 +37,25 @@ def rejects(plan: Plan, *, most: int | None = None) -> str:
     if most is not None and len(plan.rejects) > most:
         lines.append(f"and {len(plan.rejects) - most:,} more rows")
     return "\n".join(lines)
+
+
+def tell_rejects(talk: Talk, plan: Plan, *, most: int | None = None) -> None:
+    """Say what is rejected, also to those who asked for quiet: a line a problem, or an event a row.
+
+    Beyond `most` rows people are only told how many more there are.
+    """
+    if talk.log_format != "json":
+        talk.insist(rejects(plan, most=most))
+        return
+    for reject in plan.rejects:
+        place = plan.place(reject.sheet_id, reject.row)
+        talk.insist(
+            printable(f"{place}: {'; '.join(problem.message for problem in reject.problems)}"),
+            event="reject",
+            sheet=plan.sheets[reject.sheet_id].name,
+            row=reject.row,
+            problems=[asdict(problem) for problem in reject.problems],
+        )
 
 
 def question(plan: Plan, destination: Destination, sending: Sending) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from batch.commands.briefing import rejects
+from batch.commands.briefing import tell_rejects
 from batch.errors import PlanChangedError, RejectedError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def review(
 ) -> None:
     """Say what is rejected; `PlanChangedError` or `RejectedError` if the plan may not be sent so."""
     if plan.rejects:
-        talk.insist(rejects(plan), event="rejects")
+        tell_rejects(talk, plan)
     if plan_digest is not None and plan_digest != plan.digest:
         raise PlanChangedError(
             f"This is not the plan that was reviewed: its digest is {plan.digest}, not {plan_digest}. "

@@ -70,7 +70,8 @@ def command(
     with the reason: it was changed since, or nobody knows what was in force before. It becomes a run of its
     own, which can be taken back too.
     """
-    from batch.commands.briefing import brief, pace, question, rejects
+    from batch.commands.briefing import brief, pace, question, tell_rejects
+    from batch.commands.asking import ask_on_terminal
     from batch.commands.conclusion import carry_out
     from batch.destinations import pinned_destination
     from batch.diff_text import changes_text
@@ -102,7 +103,7 @@ def command(
         )
         if plan.rejects:
             # All of them are in the report, or shown by --plan.
-            talk.insist(rejects(plan, most=REJECTS_SHOWN), event="rejects")
+            tell_rejects(talk, plan, most=REJECTS_SHOWN)
         if taken_back.state in UNFINISHED:
             left = (
                 f"Run {taken_back.id} is {taken_back.state.value}: what it has left is sent if you resume it."
@@ -127,7 +128,16 @@ def command(
             run=run_id,
             folder=str(place.path / run_id),
         )
-        return carry_out(talk, rollout, run_id, destination, sending, hooks=hooks, as_json=as_json).exit_code
+        return carry_out(
+            talk,
+            rollout,
+            run_id,
+            destination,
+            sending,
+            hooks=hooks,
+            as_json=as_json,
+            ask=None if yes else ask_on_terminal,
+        ).exit_code
 
 
 def _diff(rollback: Rollback, journal: Journal) -> PlanDiff:
