@@ -132,9 +132,7 @@ async def send_reading_along(
         progress.close()
     if not is_to_verify or ending.reason is not StopReason.DONE:
         return ReadAlong(ending, snapshot)
-    # What was read back since the run began was read after it was sent.
-    since = (await in_turn(lambda: journal.run(run_id))).started_at
-    return ReadAlong(ending, snapshot, await verify(journal, run_id, readable, reader, since=since))
+    return ReadAlong(ending, snapshot, await verify(journal, run_id, readable, reader))
 
 
 def why_not_to_go_on(wave: Verified) -> str:

@@ -237,13 +237,13 @@ class Rollout:
         destination: Destination,
         sending: Sending,
         *,
-        since: float | None = None,
+        is_anew: bool = False,
         progress: Callable[[], Progress] = Silent,
         say: Callable[[str], None] = lambda _: None,
     ) -> Verified:
         """Read back what a run has sent, compare, and record what is found; the report is not written.
 
-        What was read at or after `since` (UTC) is not read again. Signals are heeded as by `send`.
+        One that did not come to its end goes on, unless `is_anew`. Signals are heeded as by `send`.
         """
         from batch.reading_along import as_readable, make_reader
         from batch.verifying import verify
@@ -254,7 +254,7 @@ class Rollout:
 
         async def read(target: Target) -> Verified:
             reader = await make_reader(self.journal, run_id, options, brakes.controls, progress)
-            return await verify(self.journal, run_id, as_readable(target), reader, since=since)
+            return await verify(self.journal, run_id, as_readable(target), reader, is_anew=is_anew)
 
         work = partial(self._at, destination, options, brakes, read)
         return in_event_loop(work, interrupt=brakes.interrupt)

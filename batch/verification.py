@@ -73,7 +73,8 @@ class Verification(NamedTuple):
     """What reading back said of one request.
 
     `at` is when it was read (UTC, seconds since the epoch). `blocks` has each block that was sent.
-    `message` says why it could not be read, or what of it, or by which run it was replaced.
+    `message` says why it could not be read, or what of it, or by which run it was replaced. `pass_no` tells
+    one verification of a run from the next: times do not, since a clock may be put back.
     """
 
     seq: int
@@ -82,6 +83,7 @@ class Verification(NamedTuple):
     blocks: Mapping[str, Proof]
     drifts: tuple[Drift, ...] = ()
     message: str = ""
+    pass_no: int = 1
 
     @property
     def in_words(self) -> str:
@@ -114,3 +116,8 @@ def unfinished_since(events: Sequence[Event]) -> float | None:
         if event.kind in (BEGAN, ENDED):
             return event.at if event.kind == BEGAN else None
     return None
+
+
+def passes(events: Sequence[Event]) -> int:
+    """How many verifications of a run were begun: the number of the last."""
+    return sum(event.kind == BEGAN for event in events)

@@ -21,6 +21,7 @@ CREATE TABLE verifications (
     blocks TEXT NOT NULL,
     drifts TEXT NOT NULL,
     message TEXT NOT NULL,
+    pass_no INTEGER NOT NULL,
     PRIMARY KEY (run_no, seq)
 ) WITHOUT ROWID""",
     """
@@ -35,10 +36,10 @@ CREATE TABLE snapshots (
 )
 
 INSERT_VERIFICATION = """
-INSERT OR REPLACE INTO verifications (run_no, seq, at, proof, blocks, drifts, message)
-VALUES (?, ?, ?, ?, ?, ?, ?)"""
+INSERT OR REPLACE INTO verifications (run_no, seq, at, proof, blocks, drifts, message, pass_no)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 SELECT_VERIFICATIONS = """
-SELECT seq, at, proof, blocks, drifts, message FROM verifications WHERE run_no = ? ORDER BY seq"""
+SELECT seq, at, proof, blocks, drifts, message, pass_no FROM verifications WHERE run_no = ? ORDER BY seq"""
 
 INSERT_SNAPSHOT = """
 INSERT OR REPLACE INTO snapshots (run_no, seq, at, is_there, payload_id) VALUES (?, ?, ?, ?, ?)"""
@@ -56,12 +57,13 @@ def verification_values(run_no: int, one: Verification) -> tuple[object, ...]:
         orjson.dumps(dict(one.blocks)).decode(),
         orjson.dumps([list(drift) for drift in one.drifts]).decode(),
         one.message,
+        one.pass_no,
     )
 
 
 def verification_of(row: Sequence[Any]) -> Verification:
     """What a row of `SELECT_VERIFICATIONS` says."""
-    seq, at, proof, blocks, drifts, message = row
+    seq, at, proof, blocks, drifts, message, pass_no = row
     return Verification(
         seq,
         at,
@@ -69,6 +71,7 @@ def verification_of(row: Sequence[Any]) -> Verification:
         {name: Proof(found) for name, found in orjson.loads(blocks).items()},
         tuple(map(Drift._make, orjson.loads(drifts))),
         message,
+        pass_no,
     )
 
 

@@ -23,7 +23,7 @@ from batch.read_back import Readable, Shown
 from batch.rounds import Reader, Reading
 from batch.states import EXIT_SOME_FAILED, RequestState, StopReason
 from batch.target import Outcome, Verdict
-from batch.verification import BEGAN, ENDED, Proof, Verification, of_blocks, unfinished_since
+from batch.verification import BEGAN, ENDED, Proof, Verification, of_blocks, passes, unfinished_since
 
 #: How many parsed payloads are kept at hand.
 _AT_HAND = 2_000
@@ -59,24 +59,25 @@ async def verify(
     reader: Reader,
     *,
     shards: Sequence[Shard] = EVERYTHING,
-    since: float | None = None,
+    is_anew: bool = False,
 ) -> Verified:
     """Read back what a run sent, and record what is there.
 
     Read are the numbers of all requests in `shards` that succeeded or are unknown, each number once for both
-    directions. What was read at or after `since` (UTC) is not read again. The target is entered and left by
-    the caller, who has the workspace to himself; nothing may be in flight. Raises `JournalError` if the
-    journal cannot be written, `CredentialsError` if a secret of a payload is not at hand.
+    directions. A verification that did not come to its end goes on, unless `is_anew`: what it found well is
+    not read again. One that is given all shards has an end. The target is entered and left by the caller, who
+    has the workspace to himself; nothing may be in flight. Raises `JournalError` if the journal cannot be
+    written, `CredentialsError` if a secret of a payload is not at hand.
     """
     began_at = reader.clock.utc()
-    is_whole = shards == EVERYTHING
-    since_at = began_at if since is None else since
+    spans = merged(shards)
 
     def begin() -> _Subjects:
         journal.settle()
-        if is_whole and unfinished_since(journal.events(run_id)) is None:
+        if is_anew or unfinished_since(journal.events(run_id)) is None:
             journal.exchange(run_id, events=[Event(began_at, BEGAN, {})])
-        subjects = _Subjects(journal, _touches(journal, run_id, merged(shards), since_at))
+        pass_no = passes(journal.events(run_id))
+        subjects = _Subjects(journal, _touches(journal, run_id, spans, pass_no), pass_no)
         journal.record_verified(run_id, subjects.replaced(reader.clock.utc()))
         return subjects
 
@@ -91,10 +92,9 @@ async def verify(
     ending = await reader.read(read, take, len(subjects.numbers), doing="reading back")
 
     def end() -> Counter[Proof]:
-        spans = merged(shards)
-        found = (one for one in journal.verifications(run_id) if one.at >= since_at)
+        found = (one for one in journal.verifications(run_id) if one.pass_no == subjects.pass_no)
         counts = Counter(one.proof for one in found if _is_in(one.seq, spans))
-        if is_whole and ending.reason is StopReason.DONE:
+        if shards == EVERYTHING and ending.reason is StopReason.DONE:
             detail = {proof.value: counts[proof] for proof in Proof if counts[proof]}
             journal.exchange(run_id, events=[Event(reader.clock.utc(), ENDED, detail)])
         return counts
@@ -107,12 +107,12 @@ def _is_in(seq: int, spans: Sequence[Shard]) -> bool:
     return at >= 0 and seq < spans[at].end
 
 
-def _touches(journal: Journal, run_id: str, spans: Sequence[Shard], since_at: float) -> Iterator[Touch]:
+def _touches(journal: Journal, run_id: str, spans: Sequence[Shard], pass_no: int) -> Iterator[Touch]:
     """What the run did to numbers, of the requests that are left to verify."""
     rows = journal.results(run_id)
     seqs = {row.seq for row in rows if row.state in _WORTH_READING and _is_in(row.seq, spans)}
     for one in journal.verifications(run_id):
-        if one.at >= since_at and one.proof is not Proof.UNREAD:
+        if one.pass_no == pass_no and not one.proof.needs_a_look:
             seqs.discard(one.seq)
     return (touch for touch in journal.touches(run_id) if touch.seq in seqs)
 
@@ -131,7 +131,8 @@ class _Subjects:
     that grows with the run.
     """
 
-    def __init__(self, journal: Journal, touches: Iterator[Touch]) -> None:
+    def __init__(self, journal: Journal, touches: Iterator[Touch], pass_no: int) -> None:
+        self.pass_no = pass_no
         self._journal = journal
         self._at_hand: dict[int, _Body] = {}
         self._since: dict[tuple[int, int], frozenset[str]] = {}
@@ -163,6 +164,7 @@ class _Subjects:
                 dict.fromkeys(self._body(payload_id).blocks, Proof.REPLACED),
                 (),
                 f"sent anew by run {self._runs[run_id]}",
+                self.pass_no,
             )
             for seq, payload_id, run_id in self._replaced
         ]
@@ -170,7 +172,7 @@ class _Subjects:
     def all_of(self, found: list[Reading[Shown]]) -> list[Verification]:
         """One for each request of each number that was read."""
         return [
-            self._one(at, reading)
+            self._one(at, reading)._replace(pass_no=self.pass_no)
             for reading in found
             for at in range(int(self._starts[reading.which]), int(self._starts[reading.which + 1]))
         ]

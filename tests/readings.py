@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 import anyio.lowlevel
+import orjson
 
 from batch.clock import Clock
 from batch.pacer import Pacer, Rate
+from batch.plans import DIRECTIONS
 from batch.read_back import AttachedNumbers, Shown
 from batch.run_options import RunOptions
 from batch.target import Advice, Outcome, Verdict
@@ -87,3 +90,58 @@ async def inline(work: Callable[[], _T]) -> _T:
     """What blocks, run where it is: a thread would break virtual time."""
     await anyio.lowlevel.checkpoint()
     return work()
+
+
+@dataclass
+class PlayedApi:
+    """An API in memory that keeps what it is sent and shows it; in virtual time.
+
+    `fault` gives the outcome of a read or send that fails, by its place among all; None lets it through.
+    `hidden` names the blocks that it does not show.
+    """
+
+    sides: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    hidden: frozenset[str] = frozenset()
+    fault: Callable[[int, str], Outcome | None] = lambda _, __: None
+    latency_s: float = 0.02
+    calls: list[tuple[str, str, float]] = field(default_factory=list)
+    name: str = "played"
+
+    async def send(self, number: str, direction: str, payload: bytes) -> Outcome:
+        fault = await self._call("send", number)
+        if fault is not None and fault.verdict is not Verdict.AMBIGUOUS:
+            return fault
+        side = self.sides.setdefault((number, direction), {})
+        side.update(orjson.loads(payload))
+        return fault or READ
+
+    async def read_number(self, number: str) -> tuple[Outcome, Shown | None]:
+        fault = await self._call("read", number)
+        if fault is not None:
+            return fault, None
+        return READ, Shown({direction: self._shown(number, direction) for direction in DIRECTIONS})
+
+    async def read_numbers(self) -> tuple[Outcome, AttachedNumbers | None]:
+        return READ, AttachedNumbers.of({int(number): 0b11 for number, _ in self.sides})
+
+    def _shown(self, number: str, direction: str) -> dict[str, Any] | None:
+        side = self.sides.get((number, direction))
+        if side is None:
+            return None
+        return {name: copy.deepcopy(block) for name, block in side.items() if name not in self.hidden}
+
+    async def _call(self, kind: str, number: str) -> Outcome | None:
+        index = len(self.calls)
+        self.calls.append((kind, number, anyio.current_time()))
+        await anyio.sleep(self.latency_s)
+        return self.fault(index, kind)
+
+    def of(self, kind: str) -> list[str]:
+        """The numbers of all calls of a kind, in order."""
+        return [number for called, number, _ in self.calls if called == kind]
+
+    async def __aenter__(self) -> PlayedApi:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        return None

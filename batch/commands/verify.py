@@ -73,6 +73,7 @@ def command(
     """
     from batch.destinations import pinned_destination
     from batch.rollout import Rollout, Sending, check_reachable
+    from batch.timestamps import utc
     from batch.verification import unfinished_since
 
     talk = Talk(log_format, quiet)
@@ -98,13 +99,13 @@ def command(
         rate = sending.rate if sending.run_options().rates else "the rate that the API allows"
         talk.say(
             f"Run {found.id}: reading back {requests} from {destination.in_words} at {rate}"
-            f"{', going on where it stopped' if since is not None else ''}.",
+            f"{f', going on where it stopped on {utc(since)} (--anew reads all again)' if since else ''}.",
             event="verify",
             run=found.id,
         )
         check_reachable(destination)
         verified = rollout.verify(
-            found.id, destination, sending, since=since, progress=talk.progress, say=talk.interrupt
+            found.id, destination, sending, is_anew=anew, progress=talk.progress, say=talk.interrupt
         )
         if verified.reason is not StopReason.DONE:
             talk.insist(
