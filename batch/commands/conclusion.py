@@ -16,6 +16,7 @@ from batch.summary import summarise
 from batch.summary_text import render_summary
 
 if TYPE_CHECKING:
+    from batch.advance import Ask
     from batch.destinations import Destination
     from batch.rollout import Finished, Rollout, Sending
     from batch.summary import Summary
@@ -33,10 +34,12 @@ def carry_out(
     *,
     hooks: Hooks,
     as_json: bool,
+    ask: Ask | None = None,
 ) -> Finished:
     """Send what is left of a run, say how it ended and what to do next, and let the hooks know.
 
-    The hooks are told once the workspace is free again, also where an error ends the run.
+    Between waves `ask` asks, and without it the thresholds decide. The hooks are told once the workspace is
+    free again, also where an error ends the run.
     """
     finished: Finished | None = None
     exit_code = _EXIT_UNEXPECTED
@@ -48,6 +51,7 @@ def carry_out(
             progress=talk.progress(),
             reading_progress=talk.progress,
             say=talk.interrupt,
+            ask=ask,
         )
         exit_code = finished.exit_code
         conclude(talk, rollout, finished, as_json=as_json)

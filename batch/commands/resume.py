@@ -74,7 +74,8 @@ def command(
             )
         destination = pinned_destination(found.options, found.target, key_file=key_file)
         rollout.check_trusted(found)
-        sending = Given(params).sending_over(ctx, Sending.from_pinned(found.options))
+        had = Sending.from_pinned(found.options).at_last_rate(rollout.journal.events(found.id))
+        sending = Given(params).sending_over(ctx, had)
         left = rollout.journal.counts(found.id).left
         rate = sending.rate if sending.run_options().rates else "the rate that the API allows"
         talk.say(

@@ -59,6 +59,7 @@ def command(
     They become a run of their own, with the payloads that were sent before. What was refused for its content
     is refused again: mend the template or the sheet, and use `sipbatch run results.csv` for those.
     """
+    from batch.commands.asking import ask_on_terminal
     from batch.commands.briefing import pace
     from batch.commands.conclusion import carry_out
     from batch.destinations import pinned_destination
@@ -99,7 +100,16 @@ def command(
             run=run_id,
             folder=str(place.path / run_id),
         )
-        return carry_out(talk, rollout, run_id, destination, sending, hooks=hooks, as_json=as_json).exit_code
+        return carry_out(
+            talk,
+            rollout,
+            run_id,
+            destination,
+            sending,
+            hooks=hooks,
+            as_json=as_json,
+            ask=None if yes else ask_on_terminal,
+        ).exit_code
 
 
 def _missed(journal: Journal, run: RunRecord) -> int:

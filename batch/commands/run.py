@@ -61,6 +61,7 @@ def command(
     anything is sent; then you are asked. If any row is rejected, all are listed and nothing is sent. Whatever
     ends the run, its journal and report say where every request stands, and `sipbatch resume` goes on.
     """
+    from batch.commands.asking import ask_on_terminal
     from batch.commands.briefing import brief, pace, question
     from batch.commands.conclusion import carry_out
     from batch.commands.origins import origins
@@ -96,4 +97,13 @@ def command(
             run=run_id,
             folder=str(place.path / run_id),
         )
-        return carry_out(talk, rollout, run_id, destination, sending, hooks=hooks, as_json=as_json).exit_code
+        return carry_out(
+            talk,
+            rollout,
+            run_id,
+            destination,
+            sending,
+            hooks=hooks,
+            as_json=as_json,
+            ask=None if yes else ask_on_terminal,
+        ).exit_code

@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+
+def _read_canary(ctx: click.Context, param: click.Parameter, text: str | None) -> int | str | None:
+    from batch.waves import parse_canary
+
+    del ctx, param  # click hands them
+    return None if text is None else parse_canary(text)
+
+
 _SENDING = (
     click.option(
         "--rate",
@@ -54,9 +62,34 @@ _SENDING = (
     ),
     click.option(
         "--canary",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Send N requests first, and the others only if all of those succeed.",
+        metavar="N|auto",
+        callback=_read_canary,
+        help="Send N requests first, one of every template, direction and country among them (auto: a few of "
+        "each), and the others only if all of those succeed.",
+    ),
+    click.option(
+        "--waves",
+        metavar="N%,...",
+        help="How far each wave goes, such as 1%,10%,100%; each begins when the one before went well.",
+    ),
+    click.option(
+        "--soak",
+        "soak_s",
+        type=click.FloatRange(min=0, max=86_400),
+        metavar="SECONDS",
+        help="How long to send nothing after a wave, before it is judged.",
+    ),
+    click.option(
+        "--window",
+        "windows",
+        multiple=True,
+        metavar="FROM-TO@ZONE",
+        help="Send only then: 22:00-05:00@Europe/Berlin. Repeatable.",
+    ),
+    click.option(
+        "--window-exit",
+        is_flag=True,
+        help="End with 75 when the window closes, and do not wait for the next.",
     ),
     click.option(
         "--snapshot",
@@ -268,7 +301,17 @@ class Given:
 
 
 _PACE_NAMES = ("rate", "concurrency", "max_attempts", "deadline_s")
-_SENDING_NAMES = (*_PACE_NAMES, "max_failures", "canary", "snapshot", "verify")
+_SENDING_NAMES = (
+    *_PACE_NAMES,
+    "max_failures",
+    "canary",
+    "waves",
+    "soak_s",
+    "windows",
+    "window_exit",
+    "snapshot",
+    "verify",
+)
 
 
 def _faults(texts: tuple[str, ...]) -> dict[str, float]:
