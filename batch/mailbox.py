@@ -60,7 +60,11 @@ class Mailbox:
     def letters(self) -> list[Letter]:
         """The orders that are there, oldest first; what cannot be read as an order is thrown away."""
         found = []
-        for path in self.path.glob(f"*{_ORDER}"):
+        try:
+            paths = list(self.path.glob(f"*{_ORDER}"))
+        except OSError:
+            return []  # no file can be opened at this moment: a run does not end by that
+        for path in paths:
             try:
                 told = json.loads(path.read_bytes())
                 found.append(

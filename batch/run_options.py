@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import dataclass, field
 
 from batch.breaker import FailureLimit
@@ -13,6 +14,25 @@ from batch.windows import Windows
 #: The most requests in flight when the number is chosen by the engine, and the fewest.
 MOST_WORKERS = 256
 FEWEST_WORKERS = 4
+
+#: What journal, report, sheets and Python itself may have open beside the connections.
+_OTHER_FILES = 48
+
+
+def fitting(concurrency: int | None) -> int | None:
+    """The concurrency that was asked for (None: as the engine finds it), or less if files are scarce here.
+
+    Every connection is an open file, and of those a process may have only so many (`ulimit -n`). One that
+    ran out of them could no longer write its journal.
+    """
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return concurrency
+    room = max(1, allowed - _OTHER_FILES)
+    if concurrency is not None:
+        return min(concurrency, room)
+    room = max(1, room // 2)  # an embedded sandbox has the other end of each
+    return None if room >= MOST_WORKERS else room
 
 
 @dataclass(frozen=True, slots=True)

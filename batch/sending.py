@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from batch.errors import UsageError
 from batch.journal import Event
-from batch.run_options import RunOptions
+from batch.run_options import RunOptions, fitting
 
 if TYPE_CHECKING:
     from batch.windows import Windows
@@ -57,7 +57,7 @@ class Sending:
             self._check_length(windows)
         return RunOptions(
             rates=parse_rates(self.rate),
-            concurrency=self.concurrency,
+            concurrency=fitting(self.concurrency),
             retry=RetryPolicy(max_attempts=self.max_attempts),
             canary=None if self.canary is None else parse_canary(str(self.canary)),
             deadline_s=self.deadline_s,

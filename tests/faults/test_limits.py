@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from batch.run_options import fitting
 from tests.faults.accounts import assert_all_agree
 from tests.faults.hardship import limited
 from tests.faults.stage import Stage
@@ -34,6 +35,18 @@ def test_few_file_descriptors(stage: Stage, concurrency: tuple[str, ...]) -> Non
     account = server.record.read()
     assert_all_agree(stage, stage.newest.id, account, wanted)
     assert len(account.arrivals) == len(wanted)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "asked", "used"),
+    [(64, None, 8), (64, 200, 16), (64, 4, 4), (40, None, 1), (1024, None, None), (1024, 200, 200)],
+)
+def test_no_more_connections_than_files(
+    monkeypatch: pytest.MonkeyPatch, allowed: int, asked: int | None, used: int | None
+) -> None:
+    """However many are asked for, files for journal and report are left over."""
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (allowed, 4096))
+    assert fitting(asked) == used
 
 
 def test_little_memory(stage: Stage) -> None:
