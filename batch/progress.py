@@ -137,7 +137,8 @@ class _Paced(ABC):
 
     def update(self, counts: Counts, rate_per_s: float, note: str, *, wait_s: float = 0.0) -> None:
         """See `Progress`."""
-        self._pace.told(counts.requests - counts.left, waiting=wait_s > 0)
+        # Whatever is waited for, also with no end in sight: the pace is that of sending.
+        self._pace.told(counts.requests - counts.left, waiting=bool(note))
         self._last = (counts, rate_per_s, note, wait_s)
         now = self._now()
         since = self._interval_s if self._shown_at_s is None else now - self._shown_at_s

@@ -12,10 +12,14 @@ from batch.states import RunState
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What is waited for, in words for the operator, and for how many seconds more; 0 where nobody knows."""
+    """What is waited for, in words for the operator, and for how many seconds more; 0 where nobody knows.
+
+    `is_hold` says that nothing is sent meanwhile.
+    """
 
     text: str
     wait_s: float = 0.0
+    is_hold: bool = True
 
 
 def waiting_for(
@@ -30,22 +34,56 @@ def waiting_for(
         return Waiting("the report is being written")
     last = _last_of_each(events)
     if "stopped" in last:
-        return Waiting(f"stopping: {printable(str(last['stopped'].detail.get('message', '')))}")
-    outage = last.get("outage")
-    if outage is not None and not _is_after(last.get("outage_over"), outage):
-        message = printable(str(outage.detail.get("message", "")))
-        said = f"the API does not answer as it should ({message}), trying again"
-        return Waiting(said, _left_s(outage, "pause_s", now))
-    throttled_s = _left_s(last["throttled"], "wait_s", now) if "throttled" in last else 0.0
-    if throttled_s:
-        return Waiting("the API asked to wait", throttled_s)
-    canary = run.options.get("canary")
-    if isinstance(canary, int) and not any(event.kind == "canary_passed" for event in events):
-        first = "the first request" if canary == 1 else f"the first {canary:,} requests"
-        return Waiting(f"the canary: {first} must succeed before the others are sent")
-    if counts.retrying == counts.left and next_due is not None and next_due > now:
-        return Waiting("the next retry", next_due - now)
+        return Waiting(f"stopping: {_text(last['stopped'], 'message')}")
+    return (
+        _steered(last, now)
+        or _between_waves(last, now)
+        or _for_the_api(last, now)
+        or _for_the_canary(run, events)
+        or _for_the_next_retry(counts, next_due, now)
+    )
+
+
+def _steered(last: Mapping[str, Event], now: float) -> Waiting | None:
+    """What an operator, or the clock on the wall, has said."""
+    if _is_open(last, "paused", "continued"):
+        return Waiting("paused by the operator")
+    if _is_open(last, "window_closed", "window_opened"):
+        closed = last["window_closed"]
+        until = _text(closed, "opens_at")
+        return Waiting(f"the window is closed until {until}", _left_s(closed, "wait_s", now))
     return None
+
+
+def _between_waves(last: Mapping[str, Event], now: float) -> Waiting | None:
+    if not _is_open(last, "wave_ended", "wave_passed", "canary_passed"):
+        return None
+    ended = last["wave_ended"]
+    wave = f"wave {_text(ended, 'wave')} of {_text(ended, 'of')}"
+    soak_s = _left_s(ended, "wait_s", now)
+    return Waiting(f"soaking after {wave}", soak_s) if soak_s else Waiting(f"looking at how {wave} went")
+
+
+def _for_the_api(last: Mapping[str, Event], now: float) -> Waiting | None:
+    if _is_open(last, "outage", "outage_over"):
+        outage = last["outage"]
+        said = f"the API does not answer as it should ({_text(outage, 'message')}), trying again"
+        return Waiting(said, _left_s(outage, "pause_s", now))
+    wait_s = _left_s(last["throttled"], "wait_s", now) if "throttled" in last else 0.0
+    return Waiting("the API asked to wait", wait_s) if wait_s else None
+
+
+def _for_the_canary(run: RunRecord, events: Sequence[Event]) -> Waiting | None:
+    canary = run.options.get("canary")
+    if canary is None or any(event.kind == "canary_passed" for event in events):
+        return None
+    return Waiting("the canary: all of it must succeed before the others are sent", is_hold=False)
+
+
+def _for_the_next_retry(counts: Counts, next_due: float | None, now: float) -> Waiting | None:
+    if counts.retrying < counts.left or next_due is None or next_due <= now:
+        return None
+    return Waiting("the next retry", next_due - now)
 
 
 def _last_of_each(events: Sequence[Event]) -> Mapping[str, Event]:
@@ -58,8 +96,16 @@ def _last_of_each(events: Sequence[Event]) -> Mapping[str, Event]:
     return last
 
 
-def _is_after(event: Event | None, other: Event) -> bool:
-    return event is not None and event.at >= other.at
+def _is_open(last: Mapping[str, Event], begin: str, *ends: str) -> bool:
+    """Whether what one kind of event began was not ended yet by one of the others."""
+    began = last.get(begin)
+    if began is None:
+        return False
+    return not any(end in last and last[end].at >= began.at for end in ends)
+
+
+def _text(event: Event, name: str) -> str:
+    return printable(str(event.detail.get(name, "")))
 
 
 def _left_s(event: Event, name: str, now: float) -> float:

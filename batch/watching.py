@@ -155,7 +155,8 @@ class Watch:
         journal = cast("Journal", self._journal)
         now = standing(journal, self._journal.run(self.run_id), holder, now=self._now())
         wait_s = now.waiting.wait_s if now.waiting is not None else 0.0
-        self._pace.told(now.counts.requests - now.counts.left, waiting=wait_s > 0)
+        is_held = now.waiting is not None and now.waiting.is_hold
+        self._pace.told(now.counts.requests - now.counts.left, waiting=is_held)
         if now.rate_per_s is None or not self._pace.rate_per_s:
             return now
         eta_s = self._pace.eta_s(now.counts.left, allowed_per_s=0.0, wait_s=wait_s)

@@ -33,6 +33,12 @@ BEGAN = Event(0.0, "began", {"left": 100})
 THROTTLED = Event(10.0, "throttled", {"wait_s": 30.0, "rate_per_s": 5.0})
 OUTAGE = Event(20.0, "outage", {"pause_s": 8.0, "message": "HTTP 502", "failed_probes": 1})
 OUTAGE_OVER = Event(25.0, "outage_over", {})
+PAUSED = Event(11.0, "paused", {})
+CONTINUED = Event(15.0, "continued", {})
+CLOSED = Event(12.0, "window_closed", {"opens_at": "2026-07-28T22:00:00.000Z", "wait_s": 100.0})
+OPENED = Event(112.0, "window_opened", {"closes_at": "2026-07-29T04:00:00.000Z"})
+WAVE_ENDED = Event(13.0, "wave_ended", {"wave": 1, "of": 3, "requests": 10, "wait_s": 60.0})
+WAVE_PASSED = Event(80.0, "wave_passed", {"wave": 1, "of": 3})
 STOPPED = Event(26.0, "stopped", {"reason": "sigint", "message": "interrupted by SIGINT"})
 CANARY_PASSED = Event(5.0, "canary_passed", {"requests": 3})
 
@@ -79,6 +85,13 @@ def running(options: dict[str, object] | None = None) -> RunRecord:
             ("the API does not answer as it should (HTTP 502), trying again", 6.0),
         ),
         ([BEGAN, OUTAGE, OUTAGE_OVER], 26.0, None),
+        ([BEGAN, THROTTLED, PAUSED], 12.0, ("paused by the operator", 0.0)),
+        ([BEGAN, PAUSED, CONTINUED], 16.0, None),
+        ([BEGAN, CLOSED], 22.0, ("the window is closed until 2026-07-28T22:00:00.000Z", 90.0)),
+        ([BEGAN, CLOSED, OPENED], 113.0, None),
+        ([BEGAN, WAVE_ENDED], 23.0, ("soaking after wave 1 of 3", 50.0)),
+        ([BEGAN, WAVE_ENDED], 75.0, ("looking at how wave 1 of 3 went", 0.0)),
+        ([BEGAN, WAVE_ENDED, WAVE_PASSED], 81.0, None),
         ([BEGAN, THROTTLED, STOPPED], 27.0, ("stopping: interrupted by SIGINT", 0.0)),
         ([BEGAN, THROTTLED, STOPPED, Event(30.0, "began", {})], 31.0, None),
     ],
@@ -96,7 +109,8 @@ def test_canary_is_waited_for_until_it_has_passed() -> None:
     run, counts = running({"canary": 3}), Counts(pending=90, in_flight=3)
     told = waiting_for(run, [BEGAN], counts, next_due=None, now=1.0)
     assert told is not None
-    assert told.text == "the canary: the first 3 requests must succeed before the others are sent"
+    assert told.text == "the canary: all of it must succeed before the others are sent"
+    assert not told.is_hold
     passed = [BEGAN, CANARY_PASSED, Event(9.0, "began", {})]
     assert waiting_for(run, passed, counts, next_due=None, now=10.0) is None
 
