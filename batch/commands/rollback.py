@@ -70,8 +70,8 @@ def command(
     with the reason: it was changed since, or nobody knows what was in force before. It becomes a run of its
     own, which can be taken back too.
     """
-    from batch.commands.briefing import brief, pace, question, tell_rejects
     from batch.commands.asking import ask_on_terminal
+    from batch.commands.briefing import brief, pace, question, tell_rejects
     from batch.commands.conclusion import carry_out
     from batch.destinations import pinned_destination
     from batch.diff_text import changes_text
