@@ -152,6 +152,29 @@ class Diff:
 
 
 @dataclass(frozen=True, slots=True)
+class Course:
+    """What is sent when, if nothing goes wrong: `batch.schedule.Schedule`."""
+
+    waves: tuple[int, ...] = field(metadata=says("How many requests each wave has; empty without waves."))
+    soak_s: float = field(metadata=says("The pause after each wave but the last, in seconds."))
+    windows: tuple[str, ...] = field(metadata=says("The windows that are kept to, as they were given."))
+    opens_at: str | None = field(
+        metadata=says("When the next window opens, or has opened; null without windows, or a rate.")
+    )
+    closes_at: str | None = field(metadata=says("When it closes; null as above."))
+    reached: int | None = field(metadata=says("How many requests are sent in it; null as above."))
+    fits: bool | None = field(metadata=says("Whether all are; null as above."))
+    ends_at: str | None = field(
+        metadata=says("When the last request is sent; null as above, or in more than a year.")
+    )
+    first_row_not_reached: str | None = field(
+        metadata=says(
+            "The first row that the window does not reach, as numbers.csv:7; null if it reaches all."
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class PlanShape:
     """Everything that a run would do."""
 
@@ -169,6 +192,9 @@ class PlanShape:
     warnings: tuple[ProblemPart, ...] = field(metadata=says("What is doubtful, by kind, with an example."))
     skipped: tuple[Repeated, ...] = field(metadata=says("The rows that repeat others."))
     rejects: tuple[RejectedRow, ...] = field(metadata=says("The rows that cannot become requests."))
+    schedule: Course = field(
+        metadata=says("With --canary, --waves or --window: what is sent when.", is_optional=True)
+    )
     diff: Diff = field(metadata=says("With --diff, and a journal: what would change.", is_optional=True))
 
 

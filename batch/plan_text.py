@@ -40,8 +40,8 @@ class Outlook:
 
     `comparison` is the plan beside what is in force (None: there is no journal), and `changes` tell in a few
     lines which fields change. `rates` are counts and the seconds that each is for; `rate_text` is how the
-    operator writes them. `command` is the one that runs this plan; `rejects_path` is where its rejects
-    were written.
+    operator writes them; `course` tells of waves and windows. `command` is the one that runs this plan;
+    `rejects_path` is where its rejects were written.
     """
 
     target: str = ""
@@ -49,6 +49,7 @@ class Outlook:
     changes: tuple[str, ...] = ()
     rates: tuple[tuple[float, float], ...] = ()
     rate_text: str = ""
+    course: tuple[str, ...] = ()
     command: str = "sipbatch run SHEET"
     rejects_path: Path | None = None
 
@@ -219,6 +220,7 @@ def _what_next(plan: Plan, outlook: Outlook) -> Iterator[str]:
         if outlook.rates:
             takes = duration_text(expected_duration_s(to_send, outlook.rates))
             yield f"At {outlook.rate_text} that takes about {takes}."
+        yield from outlook.course
         yield f"Plan digest: {plan.digest}"
     if plan.rejects:
         rejected = _count(len(plan.rejects), "rejected row")

@@ -8,8 +8,9 @@ from batch.clock import Clock
 from batch.timestamps import utc
 from batch.windows import Windows
 
-#: A window is looked at once a second, and what has ended is written down: so much sooner it is closed.
-_LOOK_S = 2.0
+#: So much longer before a window closes than a request may take, nothing more is sent: it is looked at once a
+#: second, and what has ended is written down.
+MARGIN_S = 2.0
 
 
 class Steering:
@@ -30,7 +31,7 @@ class Steering:
         move_on: Callable[[float], None],
     ) -> None:
         self._windows = windows
-        self._margin_s = margin_s + _LOOK_S
+        self._margin_s = margin_s + MARGIN_S
         self._clock = clock
         self._note = note
         self._hold = hold

@@ -136,9 +136,12 @@ class Windows:
 
     def shown(self, at: float) -> str:
         """A moment by the clock of the first window's place: `22:00 on Tue 28 July, Europe/Berlin`."""
-        zone = self.windows[0].zone
-        shown = datetime.fromtimestamp(at, _zone(zone))
-        return f"{shown:%H:%M} on {shown:%a} {shown.day} {shown:%B}, {zone}"
+        return f"{self.clock(at)}, {self.windows[0].zone}"
+
+    def clock(self, at: float) -> str:
+        """The same without the place."""
+        shown = datetime.fromtimestamp(at, _zone(self.windows[0].zone))
+        return f"{shown:%H:%M} on {shown:%a} {shown.day} {shown:%B}"
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.windows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -70,6 +71,13 @@ def pace(count: int, sending: Sending) -> str:
     if not rates:
         return "at the rate that the API turns out to allow"
     return f"at {sending.rate}, which takes about {duration_text(expected_duration_s(count, rates))}"
+
+
+def course(plan: Plan, sending: Sending) -> str:
+    """What is sent when, a line a sentence; empty without waves and windows."""
+    from batch.schedule import foresee
+
+    return "\n".join(foresee(plan, sending.run_options(), at=time.time()).lines())
 
 
 def _lines(plan: Plan) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from batch.commands.run_options import fleet_options, workspace_option
+from batch.commands.run_options import course_options, fleet_options, workspace_option
 from batch.commands.sheet_options import SheetArguments, sheet_options
 from batch.destinations import SANDBOX
 from batch.errors import RejectedError
@@ -64,6 +65,7 @@ rejected, or a sheet or template is wrong. Examples:
     metavar="N/s",
     help="The rate to reckon with; also /m and /h, or auto.",
 )
+@course_options
 @fleet_options
 @workspace_option
 @click.option("--quiet", is_flag=True, help="Say nothing on stderr but errors.")
@@ -76,6 +78,10 @@ def command(
     rejects: Path | None,
     exit_code: bool,
     rate: str,
+    canary: int | str | None,
+    waves: str | None,
+    soak_s: float | None,
+    windows: tuple[str, ...],
     base_url: str,
     sandbox: bool,
     account: str,
@@ -87,17 +93,20 @@ def command(
 
     SHEET is a CSV, a workbook, or - for standard input; several make one plan. Shown are counts by
     template and direction, the first request of each in full, every rejected row with all of its problems,
-    what is in force already, how long sending will take, and the command that runs just this plan.
+    what is in force already, how long sending will take, what fits into the window and which row does not,
+    and the command that runs just this plan.
     """
     import orjson
 
     from batch.bland.address import read_address
     from batch.commands import briefing
     from batch.diff_text import changes_text, counts_text, diff_json, diff_text
-    from batch.pacer import parse_rates
     from batch.plan_text import Outlook, render_text, to_json, write_rejects
+    from batch.schedule import foresee
+    from batch.sending import Sending
 
-    rates = () if rate.strip().lower() == "auto" else parse_rates(rate)
+    sending = Sending(rate, canary=canary, waves=waves, windows=windows).changed(soak_s=soak_s)
+    options = sending.run_options()
     plan = given.plan(keep_cells=rejects is not None, keep_secrets=True)
     target = SANDBOX if sandbox else read_address(base_url).url
     beside = _beside(plan, Workspace(workspace), target, account, in_full=show_diff)
@@ -105,17 +114,21 @@ def command(
         write_rejects(plan, rejects)
         if not quiet:
             click.echo(f"sipbatch: {len(plan.rejects):,} rejected rows are in {rejects}.", err=True)
+    schedule = foresee(plan, options, at=time.time())
     outlook = Outlook(
         target=target,
         comparison=None if beside is None else beside.comparison,
         changes=() if beside is None or show_diff else tuple(changes_text(beside, CHANGES_SHOWN)),
-        rates=rates,
+        rates=options.rates,
         rate_text=rate,
+        course=tuple(schedule.lines()),
         command=run_command(ctx),
         rejects_path=rejects,
     )
     if as_json:
         told = to_json(plan, outlook)
+        if (told_schedule := schedule.to_json()) is not None:
+            told["schedule"] = told_schedule
         if beside is not None and show_diff:
             told["diff"] = diff_json(beside)
         click.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())

@@ -162,7 +162,8 @@ def _reconcile(
     also: Mapping[str, object],
 ) -> int:
     """Send what differs, if that is not too much."""
-    from batch.commands.briefing import brief, pace, question
+    from batch.commands.asking import ask_on_terminal
+    from batch.commands.briefing import brief, course, pace, question
     from batch.commands.conclusion import carry_out
     from batch.diff_text import counts_text
     from batch.rollout import check_reachable
@@ -184,6 +185,8 @@ def _reconcile(
             f"{too_much}. Nothing was sent; `sipbatch plan SHEET --diff` shows what would change."
         )
     check_reachable(destination)
+    if told := course(plan, sending):
+        talk.say(told)
     if is_to_ask:
         confirm(question(plan, destination, sending))
     run_id = rollout.pin(plan, destination, sending, also=also)
@@ -193,7 +196,16 @@ def _reconcile(
         run=run_id,
         folder=str(rollout.workspace.run_folder(run_id)),
     )
-    finished = carry_out(talk, rollout, run_id, destination, sending, hooks=hooks, as_json=as_json)
+    finished = carry_out(
+        talk,
+        rollout,
+        run_id,
+        destination,
+        sending,
+        hooks=hooks,
+        as_json=as_json,
+        ask=ask_on_terminal if is_to_ask else None,
+    )
     if not as_json:
         done = f"{finished.counts.succeeded:,} of {plan.to_send_count:,} requests succeeded"
         deliver(f"{counts}: {done} in run {run_id}. See {finished.results_path}.")

@@ -62,7 +62,7 @@ def command(
     ends the run, its journal and report say where every request stands, and `sipbatch resume` goes on.
     """
     from batch.commands.asking import ask_on_terminal
-    from batch.commands.briefing import brief, pace, question
+    from batch.commands.briefing import brief, course, pace, question
     from batch.commands.conclusion import carry_out
     from batch.commands.origins import origins
     from batch.commands.reviewing import review
@@ -86,6 +86,8 @@ def command(
     review(talk, plan, given, plan_digest=plan_digest, skip_rejects=skip_rejects)
     if plan.to_send_count:
         check_reachable(destination)
+    if plan.to_send_count and (told := course(plan, sending)):
+        talk.say(told)
     if plan.to_send_count and not yes:
         confirm(question(plan, destination, sending))
 

@@ -101,6 +101,9 @@ _SENDING = (
     ),
 )
 
+#: Those that say what is sent when: what `plan` foresees.
+_COURSE = _SENDING[5:9]
+
 #: Those that also say how fast and how patiently something is read.
 _PACE = _SENDING[:4]
 
@@ -193,6 +196,11 @@ def sending_options(function: Callable[..., R]) -> Callable[..., R]:
     return _decorated(function, (*_SENDING, *_HOOKS))
 
 
+def course_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command the options on what is sent when: canary, waves, soak and windows."""
+    return _decorated(function, _COURSE)
+
+
 def pace_options(function: Callable[..., R]) -> Callable[..., R]:
     """Give a command the options on how fast and how patiently it reads."""
     return _decorated(function, _PACE)
@@ -216,6 +224,11 @@ def fleet_options(function: Callable[..., R]) -> Callable[..., R]:
 def key_file_option(function: Callable[..., R]) -> Callable[..., R]:
     """Give a command `--key-file`."""
     return _decorated(function, (_KEY_FILE,))
+
+
+def key_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command `--auth-scheme` and `--key-file`."""
+    return _decorated(function, (_ADDRESS[-1], _KEY_FILE))
 
 
 def workspace_option(function: Callable[..., R]) -> Callable[..., R]:
