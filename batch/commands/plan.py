@@ -11,33 +11,38 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from batch.commands.run_options import course_options, fleet_options, workspace_option
+from batch.commands.run_options import course_options, fleet_options, key_options, workspace_option
 from batch.commands.sheet_options import SheetArguments, sheet_options
 from batch.destinations import SANDBOX
-from batch.errors import RejectedError
+from batch.errors import RejectedError, UsageError
 from batch.workspace import Workspace
 
 if TYPE_CHECKING:
+    from batch.destinations import Live
+    from batch.pacer import Rate
     from batch.plan_diff import PlanDiff
     from batch.plans import Plan
+    from batch.read_back import AttachedNumbers
 
 #: The exit code of `--exit-code` where there is something to send that is not applied yet.
 EXIT_CHANGES = 5
 
 #: Options that only `plan` has, or that say nothing of what is planned.
-_NOT_FOR_RUN = frozenset({"as_json", "rejects", "show_diff", "exit_code", "quiet"})
+_NOT_FOR_RUN = frozenset({"as_json", "rejects", "show_diff", "exit_code", "quiet", "online"})
 
 #: How many changes are shown without `--diff`, and how many pairs of payloads are looked at for them.
 CHANGES_SHOWN = 5
 MOST_PAIRS = 20_000
 
 EPILOG = """Exit codes: 0 every row can be sent; 5 with --exit-code, there is something to send; 65 rows were
-rejected, or a sheet or template is wrong. Examples:
+rejected, or a sheet or template is wrong; with --online 75 the API cannot be reached, 77 the key is refused.
+Examples:
 
 \b
   sipbatch plan numbers.csv
   sipbatch plan carrier.xlsx --worksheet Main --region US --map phone_number="Main DID"
   sipbatch plan numbers.csv --diff
+  sipbatch plan numbers.csv --online
   sipbatch plan numbers.csv --rejects mend.csv
 """
 
@@ -65,8 +70,14 @@ rejected, or a sheet or template is wrong. Examples:
     metavar="N/s",
     help="The rate to reckon with; also /m and /h, or auto.",
 )
+@click.option(
+    "--online",
+    is_flag=True,
+    help="Ask the API for the account's numbers: which are not attached, and whether the key is taken.",
+)
 @course_options
 @fleet_options
+@key_options
 @workspace_option
 @click.option("--quiet", is_flag=True, help="Say nothing on stderr but errors.")
 @click.pass_context
@@ -85,7 +96,10 @@ def command(
     base_url: str,
     sandbox: bool,
     account: str,
+    auth_scheme: str,
+    key_file: Path | None,
     show_diff: bool,
+    online: bool,
     workspace: Path,
     quiet: bool,
 ) -> int:
@@ -95,18 +109,33 @@ def command(
     template and direction, the first request of each in full, every rejected row with all of its problems,
     what is in force already, how long sending will take, what fits into the window and which row does not,
     and the command that runs just this plan.
+
+    With --online the API is asked once, for the list of the account's numbers: shown is which numbers of
+    the sheets are not attached, or not in their direction, and which attached ones no sheet has.
     """
     import orjson
 
     from batch.bland.address import read_address
     from batch.commands import briefing
+    from batch.destinations import live
     from batch.diff_text import changes_text, counts_text, diff_json, diff_text
+    from batch.lines import printable
     from batch.plan_text import Outlook, render_text, to_json, write_rejects
+    from batch.preflight import compare_numbers, preflight_json, preflight_text
     from batch.schedule import foresee
     from batch.sending import Sending
 
     sending = Sending(rate, canary=canary, waves=waves, windows=windows).changed(soak_s=soak_s)
     options = sending.run_options()
+    account_numbers = None
+    if online:
+        if sandbox:
+            raise UsageError(
+                "--online asks the API, and the embedded sandbox has no numbers yet: leave --sandbox out, or "
+                "name one that `sipbatch sandbox` serves with --base-url."
+            )
+        destination = live(base_url, key_file=key_file, auth_scheme=auth_scheme, account=account)
+        account_numbers = _account_numbers(destination, options.rates)
     plan = given.plan(keep_cells=rejects is not None, keep_secrets=True)
     target = SANDBOX if sandbox else read_address(base_url).url
     beside = _beside(plan, Workspace(workspace), target, account, in_full=show_diff)
@@ -131,6 +160,8 @@ def command(
             told["schedule"] = told_schedule
         if beside is not None and show_diff:
             told["diff"] = diff_json(beside)
+        if account_numbers is not None:
+            told["online"] = preflight_json(compare_numbers(plan, account_numbers))
         click.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
     elif beside is not None and show_diff:
         click.echo("\n".join([*diff_text(beside), f"{counts_text(beside.comparison)}."]))
@@ -138,6 +169,9 @@ def command(
             click.echo(briefing.rejects(plan), err=True)
     else:
         click.echo(render_text(plan, outlook), nl=False)
+    if account_numbers is not None and not as_json:
+        lines = preflight_text(compare_numbers(plan, account_numbers), destination.in_words)
+        click.echo("\n".join(["", *map(printable, lines)]))
     if plan.rejects:
         return RejectedError.exit_code
     to_send = plan.to_send_count if beside is None else beside.comparison.to_send_count
@@ -163,6 +197,26 @@ def run_command(ctx: click.Context) -> str:
             for one in value if isinstance(value, tuple) else (value,):
                 words += [parameter.opts[0], "tab" if one == "\t" else str(one)]
     return shlex.join(words)
+
+
+def _account_numbers(destination: Live, rates: tuple[Rate, ...]) -> AttachedNumbers:
+    """The numbers of the account, asked for at the rate that is reckoned with; see `ask_numbers`."""
+    from batch.beginning import pacer_for
+    from batch.clock import real_clock
+    from batch.preflight import ask_numbers
+    from batch.rollout import check_reachable, in_event_loop
+    from batch.rounds import Reader
+    from batch.run_options import RunOptions
+
+    async def ask() -> AttachedNumbers:
+        options, clock = RunOptions(rates=rates), real_clock()
+        async with destination.open(connections=1) as target:
+            return await ask_numbers(
+                target, Reader(options, pacer_for(options, clock, None), clock), destination.in_words
+            )
+
+    check_reachable(destination)
+    return in_event_loop(ask)
 
 
 def _beside(plan: Plan, workspace: Workspace, target: str, account: str, *, in_full: bool) -> PlanDiff | None:
