@@ -13,8 +13,8 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TextIO
 
 from batch.masking import masked, masked_value
@@ -134,6 +134,17 @@ class _Paced(ABC):
         self._pace = Pace(now=now)
         self._allowed_per_s = 0.0
         self._last: tuple[Counts, float, str, float] | None = None
+        self._is_aside = False
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Show nothing for as long as something else stands on the terminal's last line."""
+        self._show_last()
+        self._is_aside = True
+        try:
+            yield
+        finally:
+            self._is_aside = False
 
     def update(self, counts: Counts, rate_per_s: float, note: str, *, wait_s: float = 0.0) -> None:
         """See `Progress`."""
@@ -153,7 +164,7 @@ class _Paced(ABC):
             self._last = None
 
     def _show_last(self) -> None:
-        if self._last is None:
+        if self._last is None or self._is_aside:
             return
         counts, self._allowed_per_s, note, wait_s = self._last
         eta_s = self._pace.eta_s(counts.left, allowed_per_s=self._allowed_per_s, wait_s=wait_s)
@@ -214,6 +225,11 @@ class TqdmProgress(_Paced):
             with suppress(OSError, ValueError):
                 self._bar.close()
             self._bar = None
+
+
+def aside(progress: Progress) -> AbstractContextManager[None]:
+    """Have the progress show nothing while an operator is asked; one of somebody else's own goes on."""
+    return progress.aside() if isinstance(progress, _Paced) else nullcontext()
 
 
 def default_progress() -> Progress:

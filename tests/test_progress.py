@@ -26,6 +26,7 @@ from batch.progress import (
     Progress,
     Silent,
     TqdmProgress,
+    aside,
     default_progress,
     duration_text,
 )
@@ -243,6 +244,27 @@ def test_interrupting_a_cell_drains_the_run(tmp_path: Path) -> None:
 def test_program_that_is_no_notebook_is_shown_nothing() -> None:
     """A script that calls `batch.run` writes what it likes to its terminal; the library adds nothing."""
     assert isinstance(default_progress(), Silent)
+
+
+def test_bar_stands_back_while_an_operator_is_asked() -> None:
+    """A bar that is drawn again and again would write over the question; afterwards it goes on."""
+    clock, stream = Clock(), io.StringIO()
+    progress = TqdmProgress(stream, now=clock)
+    progress.update(counts(9), 10.0, "")
+    progress.update(counts(10), 10.0, "")
+    with aside(progress):
+        shown = stream.getvalue()
+        assert "10/100" in shown
+        for done in range(10, 20):
+            clock.move(1.0)
+            progress.update(counts(done), 10.0, "asking whether to go on")
+        assert stream.getvalue() == shown
+    clock.move(1.0)
+    progress.update(counts(30), 10.0, "")
+    assert "30/100" in stream.getvalue()
+    progress.close()
+    with aside(Silent()):
+        pass
 
 
 @pytest.mark.parametrize("make", [LineProgress, JsonProgress, TqdmProgress])

@@ -11,6 +11,7 @@ from batch.commands.run_options import workspace_words
 from batch.commands.talk import EXIT_INTERRUPTED, Talk, deliver
 from batch.errors import BatchError
 from batch.hooks import Hooks, News
+from batch.progress import Progress, aside
 from batch.states import StopReason
 from batch.summary import summarise
 from batch.summary_text import render_summary
@@ -43,15 +44,16 @@ def carry_out(
     """
     finished: Finished | None = None
     exit_code = _EXIT_UNEXPECTED
+    progress = talk.progress()
     try:
         finished = rollout.send(
             run_id,
             destination,
             sending,
-            progress=talk.progress(),
+            progress=progress,
             reading_progress=talk.progress,
             say=talk.interrupt,
-            ask=ask,
+            ask=None if ask is None else _aside(progress, ask),
         )
         exit_code = finished.exit_code
         conclude(talk, rollout, finished, as_json=as_json)
@@ -66,6 +68,16 @@ def carry_out(
             news = _news(rollout, run_id, exit_code, finished)
             rollout.afterwards(partial(tell, talk, hooks, news))
     return finished
+
+
+def _aside(progress: Progress, ask: Ask) -> Ask:
+    """Ask with the bar out of the way: it would write over the question."""
+
+    async def asked(question: str) -> bool:
+        with aside(progress):
+            return await ask(question)
+
+    return asked
 
 
 def conclude(talk: Talk, rollout: Rollout, finished: Finished, *, as_json: bool) -> int:
