@@ -14,7 +14,11 @@ from batch.plans import DIRECTIONS
 #: How many changes of a template the text shows; the JSON has all.
 _SHOWN = 20
 
-_SENT_LAST = "the same was sent last, and may not have been applied"
+#: What is said of a change in which no field differs by what the journal knows.
+_WITHOUT_FIELDS = {
+    Difference.IN_DOUBT: "the same was sent last, and may not have been applied",
+    Difference.DRIFTED: "the same was sent last, and reading back shows something else",
+}
 _MASKED = "what differs is secret"
 
 _SIGNS = {
@@ -22,6 +26,7 @@ _SIGNS = {
     Difference.CHANGED: "~",
     Difference.IN_DOUBT: "?",
     Difference.UNCHANGED: " ",
+    Difference.DRIFTED: "!",
 }
 
 
@@ -108,8 +113,7 @@ def _hunk(diff: PlanDiff, no: int, patch: Patch) -> Iterator[str]:
         if change.after is not UNSET:
             yield f"+{printable(change.path)}: {value_text(change.after)}"
     if not patch.changes:
-        is_same = patch.difference is Difference.IN_DOUBT
-        yield f" {_SENT_LAST if is_same else _MASKED}"
+        yield f" {_WITHOUT_FIELDS.get(patch.difference, _MASKED)}"
     yield ""
 
 

@@ -29,6 +29,7 @@ class Difference(StrEnum):
     CHANGED = "changed"  #: something else is in force, or of some of its blocks nothing is known
     IN_DOUBT = "in_doubt"  #: just this was sent last, and it may not have been applied
     UNCHANGED = "unchanged"  #: just this is in force
+    DRIFTED = "drifted"  #: just this was sent last, and reading back shows something else
 
 
 #: Index in this tuple is how a difference stands in arrays.

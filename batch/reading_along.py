@@ -72,6 +72,12 @@ async def make_reader(
     )
 
 
+def reader_at(options: RunOptions, progress: Callable[[], Progress]) -> Reader:
+    """A reader at this pace, of no run."""
+    clock = real_clock()
+    return Reader(options, pacer_for(options, clock, None), clock, progress=progress)
+
+
 async def send_reading_along(
     journal: Journal,
     run_id: str,

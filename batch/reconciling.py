@@ -90,7 +90,8 @@ def _allowed(threshold: Threshold, count: int, known: int) -> str:
 def _changed(comparison: Comparison) -> tuple[int, int]:
     """How many numbers would change, of how many that are known and in the sheets."""
     numbers = comparison.plan.numbers
-    changed = np.unique(numbers[comparison.are(Difference.CHANGED)])
+    is_changed = comparison.are(Difference.CHANGED) | comparison.are(Difference.DRIFTED)
+    changed = np.unique(numbers[is_changed])
     return len(changed), len(np.unique(numbers[comparison.places >= 0]))
 
 

@@ -2,75 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from tests.sending import FIRST_NUMBER, KEY, Desk, Done, Server, main, serving
+from tests.sending import FIRST_NUMBER, KEY, Desk, Server, serving
+from tests.verifying_desk import TRANSCODE, YES, Invoke, change, control, desk, invoke, results, server
 
-FAST = ("--yes", "--rate", "1000/s")
-TRANSCODE = {"codec_config": {"codecs": ["PCMU", "PCMA"], "transcode": False}}
-
-Invoke = Callable[..., Done]
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    """A folder with a template in it."""
-    folder = tmp_path / "desk"
-    folder.mkdir()
-    return Desk(folder)
-
-
-@pytest.fixture
-def invoke(desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Invoke:
-    """Runs a command in this process, in the desk's folder, without a terminal."""
-    monkeypatch.chdir(desk.folder)
-    for name in ("BLAND_API_KEY", "BLAND_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-
-    def invoke_here(*arguments: str) -> Done:
-        code = main(*arguments)
-        out, err = capsys.readouterr()
-        return Done(code, out, err)
-
-    return invoke_here
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, invoke: Invoke) -> Iterator[Server]:
-    """A sandbox that shows what it was sent, to which the commands go."""
-    with serving(tmp_path, "--key", KEY, "--show-blocks", "side") as running:
-        for name, value in running.environ.items():
-            monkeypatch.setenv(name, value)
-        yield running
-
-
-def change(server: Server, nth: int, blocks: dict[str, Any] = TRANSCODE) -> None:
-    """Somebody else configures a number."""
-    body = {"phone_number": f"+{FIRST_NUMBER + nth}", "direction": "outbound", **blocks}
-    headers = {"Authorization": f"Bearer {KEY}"}
-    answer = httpx.patch(f"{server.url}/v1/sip/config", json=body, headers=headers, trust_env=False)
-    assert answer.status_code == 200
-
-
-def control(server: Server, **options: object) -> None:
-    """Change how the sandbox behaves."""
-    assert httpx.post(f"{server.url}/_sandbox", json=options, trust_env=False).status_code == 200
-
-
-def results(desk: Desk, run: int = -1) -> list[dict[str, str]]:
-    """A run's `results.csv`."""
-    folder = desk.workspace.run_folder(desk.workspace.records()[run].id)
-    with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+__all__ = ["desk", "invoke", "server"]
 
 
 def verified(desk: Desk) -> Counter[str]:
@@ -85,7 +27,7 @@ def test_what_the_api_shows_is_verified(desk: Desk, invoke: Invoke, server: Serv
     """Wherever it shows it: exit 0, and the report has a column that says so."""
     control(server, show_blocks=show)
     desk.sheet(6)
-    assert invoke("run", "numbers.csv", *FAST).code == 0
+    assert invoke("run", "numbers.csv", *YES).code == 0
     assert "result_verified" not in results(desk)[0]
     done = invoke("verify")
     assert done.code == 0
@@ -101,7 +43,7 @@ def test_what_the_api_does_not_show_is_not_readable(desk: Desk, invoke: Invoke, 
     """It is never called verified; nothing differs as far as is known, which is exit 0, and said."""
     control(server, show_blocks="none")
     desk.sheet(4)
-    invoke("run", "numbers.csv", *FAST)
+    invoke("run", "numbers.csv", *YES)
     done = invoke("verify")
     assert done.code == 0
     assert "nothing could be verified" in done.out
@@ -112,7 +54,7 @@ def test_what_the_api_does_not_show_is_not_readable(desk: Desk, invoke: Invoke, 
 def test_drift_is_exit_3_and_told_with_what_to_do(desk: Desk, invoke: Invoke, server: Server) -> None:
     """What was sent and what is there, the row as an example, and the command that sends it again."""
     desk.sheet(6)
-    invoke("run", "numbers.csv", *FAST)
+    invoke("run", "numbers.csv", *YES)
     change(server, 2)
     change(server, 3)
     done = invoke("verify")
@@ -123,7 +65,7 @@ def test_drift_is_exit_3_and_told_with_what_to_do(desk: Desk, invoke: Invoke, se
     assert "results.csv --where result_verified=drifted" in done.out
     assert verified(desk) == {"verified": 4, "drifted": 2}
     assert results(desk)[2]["result_drift"] == "codec_config.transcode: sent true, there is false"
-    again = invoke("run", str(_results_path(desk)), "--where", "result_verified=drifted", *FAST, "--verify")
+    again = invoke("run", str(_results_path(desk)), "--where", "result_verified=drifted", *YES, "--verify")
     assert again.code == 0
     assert verified(desk) == {"verified": 2}
     assert invoke("verify", desk.workspace.records()[0].id).code == 0
@@ -136,7 +78,7 @@ def _results_path(desk: Desk) -> Path:
 def test_json_has_what_differs(desk: Desk, invoke: Invoke, server: Server) -> None:
     """For scripts: the counts, and every request that needs a look with its drifts."""
     desk.sheet(3)
-    invoke("run", "numbers.csv", *FAST)
+    invoke("run", "numbers.csv", *YES)
     change(server, 1)
     done = invoke("verify", "--json")
     told = json.loads(done.out)
@@ -151,7 +93,7 @@ def test_json_has_what_differs(desk: Desk, invoke: Invoke, server: Server) -> No
 def test_number_that_is_gone_is_missing(desk: Desk, invoke: Invoke, server: Server) -> None:
     """One that was taken off the account."""
     desk.sheet(3)
-    invoke("run", "numbers.csv", *FAST)
+    invoke("run", "numbers.csv", *YES)
     control(server, numbers=[f"+{FIRST_NUMBER}", f"+{FIRST_NUMBER + 1}"])
     done = invoke("verify")
     assert done.code == 3
@@ -162,7 +104,7 @@ def test_number_that_is_gone_is_missing(desk: Desk, invoke: Invoke, server: Serv
 def test_key_that_is_refused_is_exit_77(desk: Desk, invoke: Invoke, server: Server) -> None:
     """Nothing is called anything; the same command goes on with the right key."""
     desk.sheet(3)
-    invoke("run", "numbers.csv", *FAST)
+    invoke("run", "numbers.csv", *YES)
     control(server, key="another")
     done = invoke("verify")
     assert done.code == 77
@@ -179,7 +121,7 @@ def test_api_that_is_gone_is_exit_75(
     with serving(tmp_path, "--key", KEY) as server:
         for name, value in server.environ.items():
             monkeypatch.setenv(name, value)
-        invoke("run", "numbers.csv", *FAST)
+        invoke("run", "numbers.csv", *YES)
     done = invoke("verify")
     assert (done.code, done.out) == (75, "")
     assert "cannot be reached" in done.err
@@ -189,7 +131,7 @@ def test_run_that_sent_nothing_has_nothing_to_verify(desk: Desk, invoke: Invoke,
     """It is said, and is no fault."""
     desk.sheet(2)
     control(server, numbers=[])
-    assert invoke("run", "numbers.csv", *FAST).code == 3
+    assert invoke("run", "numbers.csv", *YES).code == 3
     done = invoke("verify", desk.workspace.records()[0].id)
     assert done.code == 0
     assert "nothing was sent that could be read back" in done.err
@@ -198,7 +140,7 @@ def test_run_that_sent_nothing_has_nothing_to_verify(desk: Desk, invoke: Invoke,
 def test_quiet_says_only_what_was_found(desk: Desk, invoke: Invoke, server: Server) -> None:
     """What was found is data; talk is left out."""
     desk.sheet(2)
-    invoke("run", "numbers.csv", *FAST)
+    invoke("run", "numbers.csv", *YES)
     done = invoke("verify", "--quiet")
     assert (done.code, done.err) == (0, "")
     assert "2 of 2 requests verified" in done.out
@@ -207,7 +149,7 @@ def test_quiet_says_only_what_was_found(desk: Desk, invoke: Invoke, server: Serv
 def test_rate_that_the_api_refuses_is_waited_for(desk: Desk, invoke: Invoke, server: Server) -> None:
     """Reads that are told to wait are read again, and none is lost."""
     desk.sheet(12)
-    invoke("run", "numbers.csv", *FAST)
+    invoke("run", "numbers.csv", *YES)
     control(server, limit="20/s", latency="5ms")
     assert invoke("verify", "--rate", "500/s").code == 0
     assert verified(desk) == {"verified": 12}
@@ -218,7 +160,7 @@ def test_what_opens_a_webhook_is_in_no_report(desk: Desk, invoke: Invoke, server
     desk.sheet(2)
     template = "direction: outbound\nalert_config:\n  enabled: true\n  channels: {webhook: https://hooks.example.com/T0P5ECRET}\n"
     (desk.folder / "templates" / "codecs.yaml").write_text(template, encoding="utf-8")
-    invoke("run", "numbers.csv", *FAST)
+    invoke("run", "numbers.csv", *YES)
     other = {
         "alert_config": {"enabled": True, "channels": {"webhook": "https://hooks.example.com/0TH3RSECRET"}}
     }
@@ -243,7 +185,7 @@ def test_what_opens_a_webhook_is_in_no_report(desk: Desk, invoke: Invoke, server
 def test_run_with_verify_against_the_embedded_sandbox(desk: Desk, invoke: Invoke) -> None:
     """Try it out with nothing at stake: it is read back before the sandbox is gone."""
     desk.sheet(5)
-    done = invoke("run", "numbers.csv", "--sandbox", "--sandbox-show-blocks", "options", "--verify", *FAST)
+    done = invoke("run", "numbers.csv", "--sandbox", "--sandbox-show-blocks", "options", "--verify", *YES)
     assert done.code == 0
     assert "5 verified" in done.err
     assert verified(desk) == {"verified": 5}
@@ -252,12 +194,12 @@ def test_run_with_verify_against_the_embedded_sandbox(desk: Desk, invoke: Invoke
 def test_embedded_sandbox_is_gone_afterwards(desk: Desk, invoke: Invoke) -> None:
     """To read it back later, it must have been told to remember."""
     desk.sheet(2)
-    invoke("run", "numbers.csv", "--sandbox", *FAST)
+    invoke("run", "numbers.csv", "--sandbox", *YES)
     done = invoke("verify")
     assert done.code == 2
     assert "--sandbox-record" in done.err
     record = ("--sandbox", "--sandbox-record", "seen.jsonl", "--sandbox-show-blocks", "side")
-    invoke("run", "numbers.csv", *record, *FAST)
+    invoke("run", "numbers.csv", *record, *YES)
     assert invoke("verify").code == 0
 
 
@@ -265,7 +207,7 @@ def test_accepted_and_not_there_is_exit_3(desk: Desk, invoke: Invoke, server: Se
     """The API said yes and did nothing: the request succeeded, and only reading back finds it out."""
     desk.sheet(3)
     control(server, script={f"+{FIRST_NUMBER + 1} outbound": ["ok+unapplied"]})
-    done = invoke("run", "numbers.csv", *FAST, "--verify", "--json")
+    done = invoke("run", "numbers.csv", *YES, "--verify", "--json")
     summary = json.loads(done.out)
     assert (done.code, summary["run"]["exit_code"], summary["counts"]["succeeded"]) == (3, 3, 3)
     assert verified(desk) == {"verified": 2, "missing": 1}
@@ -274,7 +216,7 @@ def test_accepted_and_not_there_is_exit_3(desk: Desk, invoke: Invoke, server: Se
 def test_drift_that_came_later_is_in_the_summary(desk: Desk, invoke: Invoke, server: Server) -> None:
     """`summary.json` says what was found last."""
     desk.sheet(3)
-    assert invoke("run", "numbers.csv", *FAST, "--verify").code == 0
+    assert invoke("run", "numbers.csv", *YES, "--verify").code == 0
     change(server, 1, {"codec_config": {"codecs": ["Opus"], "transcode": True}})
     assert invoke("verify").code == 3
     summary = json.loads((_results_path(desk).parent / "summary.json").read_text())
@@ -286,7 +228,7 @@ def test_resume_verifies_what_was_to_be_verified(desk: Desk, invoke: Invoke, ser
     """`--verify` belongs to the run: whoever goes on with it need not say it again."""
     desk.sheet(4)
     control(server, expire_key_after=2)
-    assert invoke("run", "numbers.csv", *FAST, "--verify").code == 77
+    assert invoke("run", "numbers.csv", *YES, "--verify").code == 77
     control(server, expire_key_after=None)
     assert invoke("resume").code == 0
     assert verified(desk) == {"verified": 4}
@@ -296,7 +238,7 @@ def test_snapshot_is_in_the_journal(desk: Desk, invoke: Invoke, server: Server) 
     """What the API showed before, also of what no run of this workspace had sent."""
     desk.sheet(3)
     change(server, 0)
-    done = invoke("run", "numbers.csv", *FAST, "--snapshot")
+    done = invoke("run", "numbers.csv", *YES, "--snapshot")
     assert done.code == 0
     assert "it is known what was there before for 1 of 3 requests" in done.err
     with closing(desk.workspace.reader()) as journal:

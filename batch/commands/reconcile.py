@@ -101,6 +101,9 @@ def command(
     is sent again. Numbers that are in no sheet any more are left as they are. If more would change, or is
     missing, than may be, nothing is sent. Where nothing differs, no run is made.
 
+    With --verify what should be in force is read back first: what is not there as it was sent counts as a
+    change, and is sent again. What was sent is read back afterwards.
+
     When something was sent, one line on standard output says so, also with --quiet.
     """
     from batch.commands.origins import origins
@@ -123,12 +126,12 @@ def command(
         plan = given.plan()
         review(talk, plan, given, plan_digest=plan_digest, skip_rejects=skip_rejects)
         if expect_no_changes:
-            return _expect_no_changes(talk, plan, destination, place, as_json=as_json)
+            return _expect_no_changes(talk, plan, destination, sending, place, as_json=as_json)
         with Rollout(place, "reconcile") as rollout:
             return _reconcile(
                 talk,
                 rollout,
-                _compared(plan, destination, rollout.journal),
+                _compared(talk, plan, destination, sending, rollout.journal),
                 destination,
                 sending,
                 thresholds,
@@ -142,10 +145,28 @@ def command(
         return error.exit_code
 
 
-def _compared(plan: Plan, destination: Destination, journal: Journal) -> Comparison:
-    from batch.fleet import compare
+def _compared(
+    talk: Talk, plan: Plan, destination: Destination, sending: Sending, journal: Journal
+) -> Comparison:
+    """The plan beside what is in force: by the journal, and with `--verify` by what is there."""
+    from batch.fleet import Difference, compare
 
-    return compare(plan, journal.applied(destination.name, destination.account), journal.payload)
+    comparison = compare(plan, journal.applied(destination.name, destination.account), journal.payload)
+    if not (sending.verify and comparison.count(Difference.UNCHANGED)):
+        return comparison
+    from batch.drifting import DriftFound, find_drift, with_drift
+    from batch.reading_along import as_readable, reader_at
+    from batch.rollout import check_reachable, in_event_loop
+
+    async def read() -> DriftFound:
+        options = sending.run_options()
+        async with destination.open(connections=options.most_workers) as target:
+            return await find_drift(comparison, as_readable(target), reader_at(options, talk.progress))
+
+    check_reachable(destination)
+    found = in_event_loop(read)
+    talk.say(found.in_words, event="read_back", drifted=len(found.drifted))
+    return with_drift(comparison, found)
 
 
 def _reconcile(
@@ -223,13 +244,13 @@ def _nothing_to_send(talk: Talk, comparison: Comparison, journal: Journal, *, as
 
 
 def _expect_no_changes(
-    talk: Talk, plan: Plan, destination: Destination, place: Workspace, *, as_json: bool
+    talk: Talk, plan: Plan, destination: Destination, sending: Sending, place: Workspace, *, as_json: bool
 ) -> int:
     """Show what differs; the workspace is neither made nor held."""
     from batch.memory_journal import MemoryJournal
 
     with closing(place.reader() if place.journal_path.exists() else MemoryJournal()) as journal:
-        comparison = _compared(plan, destination, journal)
+        comparison = _compared(talk, plan, destination, sending, journal)
         if not comparison.to_send_count:
             return _nothing_to_send(talk, comparison, journal, as_json=as_json)
         deliver(_told(comparison, journal, as_json=as_json))
