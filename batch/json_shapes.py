@@ -44,6 +44,9 @@ class Differences:
     changed: int = field(metadata=says("Something else is in force."))
     in_doubt: int = field(metadata=says("Just this was sent last, and may not have been applied."))
     unchanged: int = field(metadata=says("Just this is in force."))
+    drifted: int = field(
+        metadata=says("Just this was sent last, and reading back (`--verify`) shows something else.")
+    )
     missing: int = field(metadata=says("Known numbers, by direction, that are in no sheet."))
 
 
@@ -116,7 +119,7 @@ class DiffPatch:
     """One change that some requests of a template make."""
 
     template: str = field(metadata=says("The template."))
-    difference: str = field(metadata=says("new, changed or in_doubt."))
+    difference: str = field(metadata=says("new, changed, in_doubt or drifted."))
     requests: int = field(metadata=says("How many requests make it."))
     since: str | None = field(metadata=says("The run that put in force what is changed, if known."))
     changes: tuple[FieldChange, ...] = field(metadata=says("The fields; empty where all of it is secret."))
@@ -175,6 +178,37 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True)
+class UnattachedRow:
+    """A number of the plan that is not attached to the account, by its first row."""
+
+    sheet: str = field(metadata=says("The sheet's name."))
+    row: int = field(metadata=says("The row, as the spreadsheet counts."))
+    phone_number: str = field(metadata=says("The number, E.164."))
+
+
+@dataclass(frozen=True, slots=True)
+class UndirectedRow(UnattachedRow):
+    """A request for a direction that its number is not attached for."""
+
+    direction: str = field(metadata=says("inbound or outbound."))
+
+
+@dataclass(frozen=True, slots=True)
+class Online:
+    """The plan beside the numbers that the API lists for the account."""
+
+    attached: int = field(metadata=says("How many numbers are listed."))
+    others: int = field(metadata=says("How many entries of the list are no E.164 number."))
+    is_whole: bool = field(metadata=says("False if the list says that it goes on."))
+    numbers: int = field(metadata=says("How many different numbers the plan has."))
+    not_attached: tuple[UnattachedRow, ...] = field(metadata=says("Numbers that are not attached."))
+    not_in_direction: tuple[UndirectedRow, ...] = field(
+        metadata=says("Requests whose number is attached, and not for their direction.")
+    )
+    not_in_sheet: tuple[str, ...] = field(metadata=says("Attached numbers that are in no sheet, E.164."))
+
+
+@dataclass(frozen=True, slots=True)
 class PlanShape:
     """Everything that a run would do."""
 
@@ -196,6 +230,9 @@ class PlanShape:
         metadata=says("With --canary, --waves or --window: what is sent when.", is_optional=True)
     )
     diff: Diff = field(metadata=says("With --diff, and a journal: what would change.", is_optional=True))
+    online: Online = field(
+        metadata=says("With --online: the plan beside the account's numbers.", is_optional=True)
+    )
 
 
 @dataclass(frozen=True, slots=True)

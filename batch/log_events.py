@@ -151,6 +151,13 @@ class VerifyStoppedEvent(LogEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class ReadBackEvent(LogEvent):
+    """What should be in force unchanged was read back, before a reconcile with `--verify`."""
+
+    drifted: int = field(metadata=says("How many requests are not there as they were sent."))
+
+
+@dataclass(frozen=True, slots=True)
 class NothingToSendEvent(LogEvent):
     """All is in force already, and so no run was made."""
 
@@ -179,6 +186,7 @@ EVENTS: dict[str, type[LogEvent]] = {
     "hook_failed": HookFailedEvent,
     "verify": VerifyEvent,
     "verify_stopped": VerifyStoppedEvent,
+    "read_back": ReadBackEvent,
     "unfinished": UnfinishedEvent,
     "nothing_to_send": NothingToSendEvent,
     "locked": LockedEvent,

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from batch.json_shapes import SCHEMAS
+from tests.json_validation import faults
 from tests.sending import FIRST_NUMBER, KEY, Desk, Server, serving
 from tests.verifying_desk import TRANSCODE, YES, Invoke, change, control, desk, invoke, results, server
 
@@ -271,7 +273,9 @@ def test_plan_online_tells_what_is_not_attached(
     )
     assert f"numbers.csv:3 +{FIRST_NUMBER + 1} outbound" in done.out
     assert "1 attached number is in no sheet: +442079460018" in done.out
-    told = json.loads(invoke("plan", "numbers.csv", "--online", "--json").out)["online"]
+    printed = json.loads(invoke("plan", "numbers.csv", "--online", "--json").out)
+    assert faults(printed, SCHEMAS["plan"]()) == []
+    told = printed["online"]
     assert [one["row"] for one in told["not_attached"]] == [4]
     assert server.seen("received") == {}
 

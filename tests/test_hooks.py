@@ -67,13 +67,13 @@ def told(desk: Desk, name: str = "told") -> dict[str, str]:
 
 
 def sending_commands() -> list[str]:
-    """Every command that sends: it takes a rate, and how often to try."""
+    """Every command that sends: it takes a rate, and says how many may fail."""
     found = []
     for name in COMMANDS:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
         options = {option for parameter in command.params for option in parameter.opts}
-        if {"--rate", "--max-attempts"} <= options:
+        if {"--rate", "--max-failures"} <= options:
             found.append(name)
     return found
 
