@@ -308,3 +308,28 @@ def test_plan_online_says_how_to_run_it(desk: Desk, invoke: Invoke, server: Serv
     done = invoke("plan", "numbers.csv", "--online")
     (command,) = [line for line in done.out.splitlines() if "--plan-digest" in line]
     assert "--online" not in command
+
+
+# --- waves --------------------------------------------------------------------------------------
+
+
+def test_waves_are_read_back_one_by_one(desk: Desk, invoke: Invoke, server: Server) -> None:
+    """Between the waves, beside the journal's other work; at the end all is verified, once."""
+    desk.sheet(60)
+    done = invoke("run", "numbers.csv", *YES, "--canary", "5", "--waves", "30%,100%", "--verify")
+    assert done.code == 0
+    assert verified(desk) == {"verified": 60}
+    with closing(desk.workspace.reader()) as journal:
+        kinds = Counter(event.kind for event in journal.events(desk.workspace.records()[0].id))
+    assert (kinds["canary_passed"], kinds["verify_began"], kinds["verify_ended"]) == (1, 1, 1)
+
+
+def test_canary_that_is_not_there_stops_the_run(desk: Desk, invoke: Invoke, server: Server) -> None:
+    """The API accepts it and does nothing: exit 4 after the canary, and the others are pending."""
+    desk.sheet(30)
+    control(server, script={f"+{FIRST_NUMBER + nth} outbound": ["ok+unapplied"] for nth in range(30)})
+    done = invoke("run", "numbers.csv", *YES, "--canary", "3", "--verify")
+    assert done.code == 4
+    assert "of 3 requests that were read back, 3 not there" in done.err
+    assert sum(server.seen("received").values()) == 3
+    assert verified(desk) == {"missing": 3, "": 27}
