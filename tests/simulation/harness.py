@@ -241,14 +241,17 @@ class _Simulation:
             if life.pause_s is None:
                 return
             await anyio.sleep(life.pause_s)
-            self.world.tell("pause", controls.obey(Order(Verb.PAUSE)).text)
+            answer = controls.obey(Order(Verb.PAUSE))
+            self.world.tell("pause", answer.text)
+            if not answer.is_done:
+                return
             self.world.paused()
             await anyio.sleep(life.paused_for_s)
             self.world.continued()
             self.world.tell("go on", controls.obey(Order(Verb.CONTINUE)).text)
 
         def change_rates() -> None:
-            if self.target.rates and controls.obey(Order(Verb.RATE, life.new_rates)).is_done:
+            if controls.obey(Order(Verb.RATE, life.new_rates)).is_done:
                 self.target.rates = parse_rates(life.new_rates)
                 self.world.tell("rates", life.new_rates)
 

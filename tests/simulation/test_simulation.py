@@ -52,7 +52,7 @@ def test_the_seeds_try_what_they_are_meant_to_try() -> None:
     """Among the seeds are crashes at every kind of step, every fault, every way to end, many resumes."""
     seen: set[object] = set()
     lives: set[int] = set()
-    for seed in range(80):
+    for seed in range(SEEDS):
         simulated = simulate(seed, backend_of(seed))
         lives.add(simulated.lives)
         for _, what, *detail in simulated.trace:
