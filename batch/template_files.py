@@ -118,9 +118,13 @@ class _Counting:
         if self._values > self._bounds.values:
             raise _UnreadableError(line, f"holds more than {self._bounds.values:,} values, aliases followed")
 
+    @property
+    def _too_deep(self) -> str:
+        return f"is nested more than {self._bounds.depth} levels deep"
+
     def _check_depth(self, line: int, depth: int) -> None:
         if depth > self._bounds.depth:
-            raise _UnreadableError(line, f"is nested more than {self._bounds.depth} levels deep")
+            raise _UnreadableError(line, self._too_deep)
 
 
 # --- JSON ---------------------------------------------------------------------------------------
@@ -142,8 +146,7 @@ class _Json(_Counting):
                 Fault(Place(self._file, error.lineno), f"is no JSON: {error.msg[:1].lower()}{error.msg[1:]}")
             ]
         except RecursionError:
-            fault = Fault(Place(self._file, 0), f"is nested more than {self._bounds.depth} levels deep")
-            return None, [fault]
+            return None, [Fault(Place(self._file, 0), self._too_deep)]
         except _UnreadableError as error:
             return None, [Fault(Place(self._file, error.line), error.message)]
         except ValueError:  # int() refuses thousands of digits
@@ -211,7 +214,13 @@ class _Yaml(_Counting):
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 0
-            return None, [*self._faults, Fault(Place(self._file, line), f"is no YAML: {_reason(error)}")]
+            if "maximum nesting depth" in str(
+                error.problem
+            ):  # libyaml reads ahead, and has a bound of its own
+                why = self._too_deep
+            else:
+                why = f"is no YAML: {_reason(error)}"
+            return None, [*self._faults, Fault(Place(self._file, line), why)]
         except yaml.YAMLError:
             fault = Fault(Place(self._file, 0), "is no YAML: it holds a character that text never has")
             return None, [fault]
