@@ -82,18 +82,22 @@ class Mailbox:
             _write(letter.path.with_suffix(_ANSWER), asdict(answer))
             letter.path.unlink(missing_ok=True)
 
-    # --- whoever gives orders -------------------------------------------------------------------
-
     @property
-    def is_open(self) -> bool:
-        """Whether somebody looks into it."""
-        return self.path.is_dir()
+    def is_unread(self) -> bool:
+        """Whether there is an answer that nobody has taken out yet."""
+        return next(self.path.glob(f"*{_ANSWER}"), None) is not None
+
+    # --- whoever gives orders -------------------------------------------------------------------
 
     def post(self, order: Order) -> Path:
         """Put an order into the box; `FileNotFoundError` if there is none."""
         path = self.path / f"{secrets.token_hex(8)}{_ORDER}"
         _write(path, asdict(order))
         return path
+
+    def has(self, posted: Path) -> bool:
+        """Whether an order is still there, or its answer."""
+        return posted.exists() or posted.with_suffix(_ANSWER).exists()
 
     def answer_to(self, posted: Path) -> Answer | None:
         """What became of an order, or None as long as nobody says."""
@@ -132,7 +136,13 @@ async def obey_letters(
                         await run_blocking(partial(mailbox.answer, letter, answer))
             await anyio.sleep(LOOK_EVERY_S)
     finally:
-        mailbox.close()
+        with anyio.CancelScope(shield=True):
+            # Whoever has just been answered, perhaps by the end of the run, is to find it.
+            for _ in range(_PEEKS):
+                if not mailbox.is_unread:
+                    break
+                await anyio.sleep(LOOK_EVERY_S / _PEEKS)
+            mailbox.close()
 
 
 def order_and_wait(
@@ -152,7 +162,7 @@ def order_and_wait(
     ends_s = now() + timeout_s
     try:
         while True:
-            if posted is None:
+            if posted is None or not mailbox.has(posted):  # the box was made, or made anew, since
                 with suppress(OSError):
                     posted = mailbox.post(order)
             for _ in range(_PEEKS):

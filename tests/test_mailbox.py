@@ -175,7 +175,7 @@ def test_a_run_obeys_what_it_finds_in_the_box(tmp_path: Path) -> None:
         Answer(is_done=True, text="stopping"),
         Answer(is_done=True, text="paused"),
     ]
-    assert not mailbox.is_open
+    assert not mailbox.path.exists()
 
 
 def test_what_reads_back_can_only_be_stopped(tmp_path: Path) -> None:
@@ -197,6 +197,27 @@ def test_a_run_goes_on_where_no_box_can_be_made(tmp_path: Path) -> None:
         await obey_letters(Mailbox(tmp_path / "control" / "box"), Controls(), run_blocking=inline)
 
     run_virtual(main, backend="trio")
+
+
+def test_an_answer_is_left_for_a_moment_when_the_run_ends(tmp_path: Path) -> None:
+    """A stop ends the run at once; whoever gave it still finds what became of it."""
+    mailbox, controls = Mailbox(tmp_path / "control"), Controls()
+    controls.attach(Played())
+
+    async def main() -> Answer | None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: obey_letters(mailbox, controls, run_blocking=inline))
+            await anyio.sleep(0.1)
+            posted = mailbox.post(Order(Verb.STOP))
+            await anyio.sleep(LOOK_EVERY_S)
+            tasks.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.2)
+            return mailbox.answer_to(posted)
+        raise AssertionError("a cancelled group swallows nothing")
+
+    assert run_virtual(main, backend="trio") == Answer(is_done=True, text="stopping")
+    assert not mailbox.path.exists()
 
 
 # --- whoever gives orders ---------------------------------------------------------------------------
@@ -268,5 +289,19 @@ def test_an_order_waits_for_a_box_that_is_being_made(tmp_path: Path) -> None:
                 mailbox.answer(letter, DONE)
 
     time = Answering(2.0, open_and_answer)
+    given = order_and_wait(mailbox, Order(Verb.PAUSE), is_held=lambda: True, now=time.now, sleep=time.sleep)
+    assert given == DONE
+
+
+def test_an_order_that_was_cleared_away_is_given_again(mailbox: Mailbox) -> None:
+    """A run that begins makes its box anew, and may find an order for it there already."""
+
+    class Answering(Waiting):
+        def sleep(self, for_s: float) -> None:
+            super().sleep(for_s)
+            for letter in mailbox.letters() if self.now_s > 3 else []:
+                mailbox.answer(letter, DONE)
+
+    time = Answering(1.0, mailbox.open)
     given = order_and_wait(mailbox, Order(Verb.PAUSE), is_held=lambda: True, now=time.now, sleep=time.sleep)
     assert given == DONE

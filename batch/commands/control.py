@@ -73,7 +73,7 @@ def stop(*, run: str | None, workspace: Path) -> int:
 
 
 def _order(verb: Verb, value: str, run: str | None, place: Workspace) -> int:
-    from batch.controls import Order
+    from batch.controls import Order, Verb
     from batch.mailbox import Mailbox, order_and_wait
 
     holder = _holder(run, place)
@@ -82,6 +82,9 @@ def _order(verb: Verb, value: str, run: str | None, place: Workspace) -> int:
     answer = order_and_wait(mailbox, Order(verb, value), is_held=lambda: place.holder() is not None)
     if answer is None:
         if place.holder() is None:
+            if verb is Verb.STOP:
+                deliver(f"{name} has ended.")
+                return 0
             raise OrderError(f"{name} has ended meanwhile. {_see(place)}")
         raise OrderError(
             f"{name} does not answer: {holder} is beginning, writing its report, or suspended. Nothing was "
