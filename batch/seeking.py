@@ -110,7 +110,9 @@ class SeekingPacer(Pacer):
         if not 0.0 < now - since_s < math.inf:
             return
         if self._is_found:
-            self._per_s *= 1.0 + _CREEP_PER_S * (now - since_s)
+            # A long time without a send says nothing of what the far end allows.
+            sending_s = min(now - since_s, max(1.0, 1.0 / self._per_s))
+            self._per_s *= 1.0 + _CREEP_PER_S * sending_s
             return
         in_last_second = sum(1 for at in self._accepted if at > now - 1.0)
         allowed = max(self._per_s, in_last_second * _AHEAD + 2.0)

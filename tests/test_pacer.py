@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from batch.errors import UsageError
 from batch.pacer import Pacer, Rate, parse_rates
+from batch.seeking import SeekingPacer
 from tests.simulation.virtual_time import run_virtual, stall
 
 TEN_A_SECOND = (Rate(10, 1.0),)
@@ -350,6 +351,22 @@ def test_a_named_rate_is_kept_to() -> None:
     assert not pacer.take_now()
     clock.now_s += 0.0005
     assert pacer.take_now()
+
+
+def test_a_found_rate_does_not_grow_while_nothing_is_sent() -> None:
+    """An hour of waiting is no sign that the far end allows more; while it sends, it tries a little more."""
+    clock = HandClock()
+    pacer = SeekingPacer(now=clock, known_per_s=100)
+    pacer.at_most(50)
+    found_per_s = pacer.rate_per_s
+    pacer.take_now()
+    clock.now_s += 3_600
+    pacer.take_now()
+    assert found_per_s <= pacer.rate_per_s <= found_per_s * 1.002
+    for _ in range(1_000):
+        clock.now_s += 0.1
+        pacer.take_now()
+    assert found_per_s * 1.09 <= pacer.rate_per_s <= found_per_s * 1.12
 
 
 # --- as people write rates ------------------------------------------------------------------------
