@@ -15,6 +15,7 @@ import orjson
 
 from batch.errors import CredentialsError
 from batch.in_force import Blocks, blocks_of, part_of
+from batch.journal import Journal, RunRecord
 from batch.known import Applied
 from batch.plans import Bools, Int32s, Int64s, Payload, Plan, UInt8s, keys_of, plan_digest
 
@@ -89,6 +90,23 @@ def compare(plan: Plan, applied: Applied, body_of: BodyOf) -> Comparison:
         differences[is_known] = _of_known(plan, applied, np.flatnonzero(is_known), near[is_known], body_of)
     missing = np.flatnonzero(~np.isin(applied.keys, keys))
     return Comparison(plan, applied, differences, places, missing)
+
+
+def overtaken(journal: Journal, run: RunRecord) -> tuple[int, str]:
+    """How many requests that a run has left are for keys that a later run changed, and the newest such run.
+
+    To go on with the run would send what was planned before that.
+    """
+    left, applied = journal.left(run.id), journal.applied(run.target, run.account)
+    order = [one.id for one in journal.runs()]
+    age = np.array([order.index(one) for one in applied.runs], dtype=np.int64)
+    keys = keys_of(left.numbers, left.directions)
+    if not (len(keys) and len(applied.keys)):
+        return 0, ""
+    at = np.minimum(np.searchsorted(applied.keys, keys), len(applied.keys) - 1)
+    changed_by = age[applied.run_ids[at]][applied.keys[at] == keys]
+    later = changed_by[changed_by > order.index(run.id)]
+    return len(later), order[later.max()] if len(later) else ""
 
 
 def _of_known(plan: Plan, applied: Applied, seqs: Int64s, places: Int64s, body_of: BodyOf) -> UInt8s:

@@ -126,6 +126,11 @@ class ChangedEvent(LogEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class OvertakenEvent(LogEvent):
+    """A later run has changed numbers to which a run that is resumed sends what was planned before."""
+
+
+@dataclass(frozen=True, slots=True)
 class LockedEvent(LogEvent):
     """Another run holds the workspace, and so nothing was sent."""
 
@@ -178,6 +183,7 @@ EVENTS: dict[str, type[LogEvent]] = {
     "reject": RejectEvent,
     "run": RunEvent,
     "changed": ChangedEvent,
+    "overtaken": OvertakenEvent,
     "progress": ProgressEvent,
     "finished": FinishedEvent,
     "report_failed": ReportFailedEvent,

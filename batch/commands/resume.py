@@ -59,6 +59,7 @@ def command(
     from batch.commands.conclusion import carry_out
     from batch.commands.origins import changed_since
     from batch.destinations import SANDBOX, pinned_destination
+    from batch.fleet import overtaken
     from batch.rollout import Rollout, Sending, check_reachable
 
     talk = Talk(log_format, quiet)
@@ -86,6 +87,12 @@ def command(
         )
         for line in changed_since(found):
             talk.say(line, event="changed")
+        count, later = overtaken(rollout.journal, found)
+        if count:
+            talk.insist(
+                f"{count:,} of them were changed since by run {later}; what is sent was planned before that.",
+                event="overtaken",
+            )
         if destination.name == SANDBOX:
             talk.say("The sandbox is a new one: it remembers nothing of what the run sent before.")
         check_reachable(destination)
