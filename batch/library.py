@@ -14,7 +14,7 @@ resumed there, and the reverse. Everything raised on purpose is a `batch.BatchEr
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -102,14 +102,20 @@ def run(
     max_attempts: int = 5,
     deadline_s: float = 30.0,
     max_failures: str | None = None,
-    canary: int | None = None,
+    canary: int | Literal["auto"] | None = None,
+    waves: str | None = None,
+    soak_s: float = 0.0,
+    windows: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Finished:
     """Send a plan, and report on every row of it.
 
     `target` is `batch.sandbox()`, `batch.api()`, a base URL, or any `batch.Target` of your own. `rate` is as
-    "20/s" or "20/s,600/m"; `max_failures` as "200" or "5%"; `canary` so many requests must succeed before
-    the others are sent. SIGINT and SIGTERM let what is in flight finish, if this is the main thread.
+    "20/s" or "20/s,600/m"; `max_failures` as "200" or "5%"; `canary` so many requests, one of every
+    template, direction and country among them, must succeed before the others are sent. `waves` is how far
+    each wave goes ("1%,10%,100%"), with `soak_s` seconds of nothing after it. Only within `windows`
+    ("22:00-05:00@Europe/Berlin") is anything sent. SIGINT and SIGTERM let what is in flight finish, if this
+    is the main thread.
 
     Raises `RejectedError` if the plan has rejects and they are not to be skipped, `LockedError` if another
     run holds the workspace, `CredentialsError` without an API key, `UnreachableError` if nothing answers
@@ -122,7 +128,17 @@ def run(
             f"{len(plan.rejects):,} rows are rejected, the first at {plan.place(first.sheet_id, first.row)}: "
             f"{first.problems[0].message} Nothing was sent; `skip_rejects=True` sends the others."
         )
-    sending = Sending(rate, concurrency, max_attempts, deadline_s, max_failures, canary)
+    sending = Sending(
+        rate,
+        concurrency,
+        max_attempts,
+        deadline_s,
+        max_failures,
+        canary,
+        waves=waves,
+        soak_s=soak_s,
+        windows=tuple(windows),
+    )
     sending.run_options()
     destination = _destination(target)
     check_reachable(destination)
@@ -142,8 +158,9 @@ def resume(
 ) -> Finished:
     """Go on with a run that did not finish: the newest one, or the one whose id is, or begins with, `run`.
 
-    What is left is sent as it was pinned. `target` is needed only if it was one of your own. Raises
-    `UsageError` if there is no such run, or nothing is left of it, and what `run` raises.
+    What is left is sent as it was pinned, at the rate that the run had last. `target` is needed only if it
+    was one of your own. Raises `UsageError` if there is no such run, or nothing is left of it, and what
+    `run` raises.
     """
     with Rollout(Workspace(Path(workspace)), "resume") as rollout:
         found = find_run(
@@ -162,7 +179,8 @@ def resume(
                 f"Run {found.id} was sent to {found.target}, and this is {destination.name}: what was done "
                 "there says nothing of here. Plan and run it anew."
             )
-        sending = Sending.from_pinned(found.options).changed(rate=rate, concurrency=concurrency)
+        had = Sending.from_pinned(found.options).at_last_rate(rollout.journal.events(found.id))
+        sending = had.changed(rate=rate, concurrency=concurrency)
         check_reachable(destination)
         return rollout.send(found.id, destination, sending, progress=progress)
 
