@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from batch import cli
 from tests.faults.stage import Done, Invoke, Stage, staged
 
 
@@ -20,18 +18,10 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 @pytest.fixture
-def invoke(stage: Stage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Invoke:
-    """Runs a command in this process, on the stage: where there are many, and none is killed or limited."""
-    monkeypatch.chdir(stage.folder)
-    for name in [*os.environ]:
-        if name.startswith(("BLAND_", "SIPBATCH_")):
-            monkeypatch.delenv(name)
+def invoke(stage: Stage) -> Invoke:
+    """Runs a command on the stage within this process."""
 
     def here(*arguments: str, **environ: str) -> Done:
-        with monkeypatch.context() as patch:
-            for name, value in environ.items():
-                patch.setenv(name, value)
-            code = cli.main(arguments)
-        return Done(code, *capsys.readouterr())
+        return stage.here(*arguments, environ=environ)
 
     return here

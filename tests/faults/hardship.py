@@ -14,6 +14,18 @@ import pytest
 
 Preexec = Callable[[], None]
 
+#: For `python -c`: runs the command, and prints at the end how many bytes of memory it took at most. Not
+#: `ru_maxrss`, which begins with what the process that started this one held.
+MEASURED = """
+import sys
+from pathlib import Path
+from batch.cli import main
+code = main()
+(peak,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+print(int(peak.split()[1]) * 1024)
+sys.exit(code)
+"""
+
 _PR_CAPBSET_DROP = 24
 #: The capabilities by which root reads and writes what its mode forbids.
 _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2

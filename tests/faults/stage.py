@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import random
@@ -17,6 +18,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.request import Request, urlopen
 
+from anyio.from_thread import start_blocking_portal
+
+from batch import cli
+from batch.bland.sandbox import serve
+from batch.bland.sandbox_options import SandboxOptions
 from batch.errors import JournalError, UsageError
 from batch.journal import RunRecord
 from batch.plans import Payload
@@ -120,11 +126,11 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A sandbox in a process of its own, with the record of what it received and applied."""
+    """A sandbox over HTTP, with the record of what it received and applied."""
 
-    command: Command
     url: str
     record: Record
+    command: Command | None = None  #: where it is a process of its own
 
     @property
     def port(self) -> int:
@@ -148,6 +154,7 @@ class Server:
 
     def stop(self) -> None:
         """As if its machine had gone down: what it had applied stays applied, and is in its record."""
+        assert self.command is not None
         self.command.killed()
 
 
@@ -158,6 +165,7 @@ class Stage:
     folder: Path
     commands: list[Command] = field(default_factory=list)
     sipbatch: tuple[str, ...] = SIPBATCH
+    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
     def workspace(self) -> Workspace:
@@ -192,13 +200,12 @@ class Stage:
         logs.mkdir(exist_ok=True)
         nth = len(self.commands)
         out_path, err_path = logs / f"{nth}.out", logs / f"{nth}.err"
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("BLAND_", "SIPBATCH_"))}
         with out_path.open("wb") as out, err_path.open("wb") as err:
             process = subprocess.Popen(
                 words,
                 **{
                     "cwd": self.folder,
-                    "env": {**kept, "PYTHONWARNINGS": "default", **(environ or {})},
+                    "env": {**_clean(), "PYTHONWARNINGS": "default", **(environ or {})},
                     "stdin": subprocess.DEVNULL,
                     "stdout": out,
                     "stderr": err,
@@ -213,15 +220,37 @@ class Stage:
         """`sipbatch` with these arguments, to its end."""
         return self.start(*arguments, environ=environ, **options).done()
 
-    def sandbox(self, *arguments: str, port: int = 0, key: str = KEY) -> Server:
-        """A sandbox that listens; one on the same port remembers what the one before it had applied."""
-        record = self.folder.parent / "sandbox.jsonl"
-        command = self.start(
-            "sandbox", "--quiet", "--port", str(port), "--key", key, "--record", str(record), *arguments
-        )
+    def here(self, *arguments: str, environ: Mapping[str, str] | None = None) -> Done:
+        """`sipbatch` within this process: where it is neither killed nor limited."""
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(self.folder),
+            _environment({**_clean(), **(environ or {})}),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            code = cli.main(arguments)
+        return Done(code, out.getvalue(), err.getvalue())
+
+    @property
+    def record_path(self) -> Path:
+        """Where all sandboxes of this stage keep what they saw, so that the next remembers it."""
+        return self.folder.parent / "sandbox.jsonl"
+
+    def sandbox(self, **options: Any) -> Server:
+        """A sandbox in a thread of this process; `options` are those of `SandboxOptions`."""
+        settings = SandboxOptions(**{"key": KEY, "record": self.record_path, **options})
+        portal = self._stack.enter_context(start_blocking_portal())
+        sandbox = self._stack.enter_context(portal.wrap_async_context_manager(serve(settings)))
+        return Server(sandbox.base_url, Record(self.record_path))
+
+    def sandbox_process(self, *arguments: str, port: int = 0) -> Server:
+        """`sipbatch sandbox` as a process of its own, which can be killed."""
+        words = ("--quiet", "--port", str(port), "--key", KEY, "--record", str(self.record_path))
+        command = self.start("sandbox", *words, *arguments)
         until(lambda: command.out.endswith("\n") or not command.is_going, "the sandbox listens")
         assert command.is_going, command.err
-        return Server(command, command.out.strip(), Record(record))
+        return Server(command.out.strip(), Record(self.record_path), command)
 
     # --- what the journal says, read beside whoever writes it ---------------------------------------
 
@@ -257,11 +286,30 @@ class Stage:
         assert command.is_going, f"it ended before {at_least} had succeeded: {command.err}"
 
     def close(self) -> None:
-        """End what is still going, each by its own id."""
+        """End what is still going: processes each by its own id, then the servers of this process."""
         for command in reversed(self.commands):
             if command.is_going:
                 command.signal(signal.SIGCONT)  # one that was stopped takes SIGKILL all the same; be sure
                 command.killed()
+        self._stack.close()
+
+
+def _clean() -> dict[str, str]:
+    """The environment without what would change what `sipbatch` does."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("BLAND_", "SIPBATCH_"))}
+
+
+@contextlib.contextmanager
+def _environment(environ: Mapping[str, str]) -> Iterator[None]:
+    """This environment and no other for as long as the block lasts."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextlib.contextmanager

@@ -42,9 +42,9 @@ def assert_stopped_and_told(stage: Stage, server: Server, done: Done) -> None:
 
 def test_disk_full_in_mid_run(stage: Stage) -> None:
     """Sending stops at once, what is committed is intact, and with room made `resume` finishes."""
-    wanted = stage.sheet(1_200)
-    server = stage.sandbox("--latency", "5ms")
-    with small_disk(stage.folder.parent / "disk", 1_700_000) as disk:
+    wanted = stage.sheet(500)
+    server = stage.sandbox(latency="5ms")
+    with small_disk(stage.folder.parent / "disk", 1_100_000) as disk:
         workspace = disk / "runs"
         workspace.mkdir(mode=0o700)
         (stage.folder / "sipbatch-runs").symlink_to(workspace)
@@ -53,11 +53,11 @@ def test_disk_full_in_mid_run(stage: Stage) -> None:
         assert "make room" in done.err
         assert_stopped_and_told(stage, server, done)
         # Looking needs no room.
-        assert f"{stage.succeeded():,} of" in stage.run("status").out
-        assert "disk is full" in stage.run("resume", environ=server.environ).err
+        assert f"{stage.succeeded():,} of" in stage.here("status").out
+        assert "disk is full" in stage.here("resume", environ=server.environ).err
         (stage.folder / "sipbatch-runs").unlink()
         shutil.copytree(workspace, stage.folder / "sipbatch-runs")  # room, and the rights as they were
-    assert stage.run("resume", environ=server.environ).code == 0
+    assert stage.here("resume", environ=server.environ).code == 0
     account = server.record.read()
     assert_all_agree(stage, stage.newest.id, account, wanted)
     assert account.needless() <= 2 * CONCURRENCY
@@ -65,25 +65,25 @@ def test_disk_full_in_mid_run(stage: Stage) -> None:
 
 def test_journal_that_may_not_grow_in_mid_run(stage: Stage) -> None:
     """The same for a limit on the size of files, which the system reports in another way."""
-    wanted = stage.sheet(1_200)
-    server = stage.sandbox("--latency", "5ms")
-    limit = limited(resource.RLIMIT_FSIZE, 1_000_000)
+    wanted = stage.sheet(500)
+    server = stage.sandbox(latency="5ms")
+    limit = limited(resource.RLIMIT_FSIZE, 700_000)
     done = stage.run(*RUN, environ=server.environ, preexec_fn=limit)
     assert_stopped_and_told(stage, server, done)
-    assert stage.run("resume", environ=server.environ).code == 0
+    assert stage.here("resume", environ=server.environ).code == 0
     assert_all_agree(stage, stage.newest.id, server.record.read(), wanted)
 
 
 def test_disk_full_while_the_plan_is_pinned(stage: Stage) -> None:
     """A plan that does not fit is not pinned, and nothing is sent."""
-    stage.sheet(1_200)
+    stage.sheet(500)
     server = stage.sandbox()
-    limit = limited(resource.RLIMIT_FSIZE, 150_000)
+    limit = limited(resource.RLIMIT_FSIZE, 90_000)
     done = stage.run(*RUN, environ=server.environ, preexec_fn=limit)
     assert done.code == 74, done.err
     assert server.record.received() == 0
     assert stage.records() == []
-    assert stage.run(*RUN, environ=server.environ).code == 0
+    assert stage.here(*RUN, environ=server.environ).code == 0
 
 
 # --- the report's disk is full ----------------------------------------------------------------------
@@ -92,7 +92,7 @@ def test_disk_full_while_the_plan_is_pinned(stage: Stage) -> None:
 def completed(stage: Stage, server: Server, rows: int = 60) -> str:
     """A run that is done, by its id."""
     stage.sheet(rows)
-    assert stage.run(*RUN, environ=server.environ).code == 0
+    assert stage.here(*RUN, environ=server.environ).code == 0
     return stage.newest.id
 
 
@@ -108,8 +108,8 @@ def test_disk_full_in_the_report(stage: Stage) -> None:
     assert f"sipbatch report {run_id}" in done.err
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert stage.workspace.journal_path.read_bytes() == journal
-    assert stage.run("report").code == 0
-    assert stage.run("report", "--check").code == 0
+    assert stage.here("report").code == 0
+    assert stage.here("report", "--check").code == 0
 
 
 def test_full_disk_can_be_looked_at(stage: Stage) -> None:
@@ -125,14 +125,14 @@ def test_full_disk_can_be_looked_at(stage: Stage) -> None:
             while filler.write(bytes(4096)):
                 pass
         for words in (("status",), ("runs",)):
-            done = stage.run(*words)
+            done = stage.here(*words)
             assert (done.code, done.err) == (0, "")
             assert run_id in done.out
         for words in (RUN, ("report",)):
-            done = stage.run(*words, environ=server.environ)
+            done = stage.here(*words, environ=server.environ)
             assert done.code == 74
             assert "No space left" in done.err or "the disk is full" in done.err
-        doctor = stage.run("doctor", "--offline", environ=server.environ)
+        doctor = stage.here("doctor", "--offline", environ=server.environ)
         assert doctor.code == 74
         assert "make room" in doctor.out
     assert server.record.received() == 30
@@ -141,7 +141,7 @@ def test_full_disk_can_be_looked_at(stage: Stage) -> None:
 def test_run_without_the_right_to_report(stage: Stage) -> None:
     """Rights lost in mid-run: sending goes on, the journal has it all, exit 74, and `report` works later."""
     wanted = stage.sheet(150)
-    server = stage.sandbox("--latency", "10ms")
+    server = stage.sandbox(latency="10ms")
     command = stage.start(*RUN, environ=server.environ, preexec_fn=bound_by_rights)
     stage.is_sending(command, 20)
     with forbidden(stage.workspace.path, 0o500):
@@ -151,7 +151,7 @@ def test_run_without_the_right_to_report(stage: Stage) -> None:
     record = stage.newest
     assert record.state is RunState.COMPLETED
     assert not stage.workspace.run_folder(record.id).exists()
-    assert stage.run("report").code == 0
+    assert stage.here("report").code == 0
     assert_all_agree(stage, record.id, server.record.read(), wanted)
 
 

@@ -93,7 +93,7 @@ def test_run_that_does_not_add_up(stage: Stage, invoke: Invoke, damage: str, say
 
 def test_killed_run_is_told_of(stage: Stage, invoke: Invoke) -> None:
     """A run that was killed adds up; a warning says which command goes on with it."""
-    server = stage.sandbox("--latency", "30ms")
+    server = stage.sandbox(latency="30ms")
     stage.sheet(200)
     words = ("run", "numbers.csv", "--yes", "--rate", "500/s")
     command = stage.start(*words, environ=server.environ)

@@ -23,7 +23,7 @@ def test_killed_twenty_times_within_one_run(stage: Stage) -> None:
     chance = seeded()
     wanted = stage.sheet(500)
     faults = ("500=2%", "reset_before=1%", "reset_after=1%", "truncated=1%", "504+applied=1%")
-    server = stage.sandbox(
+    server = stage.sandbox_process(
         "--latency", "5ms..25ms", "--seed", str(chance.randrange(1000)), *(f"--fault={f}" for f in faults)
     )
     run = ("run", "numbers.csv", "--yes", "--quiet", *SENDING)
@@ -69,10 +69,10 @@ def lost_to_kills(stage: Stage, run_id: str) -> list[int]:
 def test_killed_while_it_is_planned_and_pinned(stage: Stage) -> None:
     """A plan is pinned whole or not at all; until it is, nothing is made of it and nothing is sent."""
     chance = seeded()
-    wanted = stage.sheet(6_000)
-    server = stage.sandbox("--latency", "50ms")
+    wanted = stage.sheet(3_000)
+    server = stage.sandbox(latency="50ms")
     pinned = 0
-    for _ in range(6):
+    for _ in range(5):
         command = stage.start("run", "numbers.csv", "--yes", "--rate", "1/s", environ=server.environ)
         until(lambda: stage.is_held_by(command) or not command.is_going, "it holds the workspace")  # noqa: B023
         assert command.is_going, command.err
@@ -83,7 +83,7 @@ def test_killed_while_it_is_planned_and_pinned(stage: Stage) -> None:
         pinned = len(records)
         for record in records:
             assert audited(stage, record.id).requests == len(wanted)
-    assert server.record.received() <= 6  # one a second, from each run that got so far
+    assert server.record.received() <= 5  # one a second, from each run that got so far
     if not pinned:
         stage.run("run", "numbers.csv", "--yes", "--rate", "1000/s", "--canary", "1", environ=server.environ)
     stage.start("resume", "--rate", "2000/s", "--concurrency", "64", environ=server.environ)
@@ -121,9 +121,9 @@ def pinned_run(stage: Stage, count: int) -> str:
 
 def assert_report_is_whole(stage: Stage, run_id: str, rows: int) -> None:
     """A new report takes the place of whatever was left behind, and is what the journal gives."""
-    done = stage.run("report", "--quiet")
+    done = stage.here("report", "--quiet")
     assert done.code == 0, done.err
-    assert stage.run("report", "--check", "--quiet").code == 0
+    assert stage.here("report", "--check", "--quiet").code == 0
     folder = stage.workspace.run_folder(run_id)
     assert len(report_rows(folder)) == rows
     assert not [path.name for path in folder.iterdir() if path.name.endswith(".partial")]
@@ -132,7 +132,7 @@ def assert_report_is_whole(stage: Stage, run_id: str, rows: int) -> None:
 def test_killed_while_the_report_is_written(stage: Stage) -> None:
     """No half file under a report's name, at any moment; the next report sweeps up what was left behind."""
     chance = seeded()
-    run_id = pinned_run(stage, 20_000)
+    run_id = pinned_run(stage, 12_000)
     folder = stage.workspace.run_folder(run_id)
     whole = {"results.csv", "results.jsonl", "summary.json", "manifest.json"}
     for _ in range(4):
@@ -143,8 +143,8 @@ def test_killed_while_the_report_is_written(stage: Stage) -> None:
         named = {path.name for path in folder.iterdir() if not path.name.endswith(".partial")}
         assert named <= whole
         if "results.csv" in named:
-            assert len(report_rows(folder)) == 20_000
-    assert_report_is_whole(stage, run_id, 20_000)
+            assert len(report_rows(folder)) == 12_000
+    assert_report_is_whole(stage, run_id, 12_000)
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3, 4])
@@ -152,7 +152,7 @@ def test_killed_between_two_names(stage: Stage, nth: int) -> None:
     """Also between two renames: every file is whole, old or new, and the next report puts it right."""
     run_id = pinned_run(stage, 40)
     folder = stage.workspace.run_folder(run_id)
-    assert stage.run("report", "--quiet").code == 0
+    assert stage.here("report", "--quiet").code == 0
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     words = (sys.executable, "-c", KILLED_AT_RENAME, str(nth), "report", "--quiet")
     assert stage.launch(words).done().code == -9

@@ -9,26 +9,17 @@ import pytest
 
 from batch.run_options import fitting
 from tests.faults.accounts import assert_all_agree
-from tests.faults.hardship import limited
+from tests.faults.hardship import MEASURED, limited
 from tests.faults.stage import Stage
 
 RUN = ("run", "numbers.csv", "--yes", "--rate", "1000/s")
-
-#: Runs the command, and says at the end how much memory it took.
-MEASURED = """
-import resource, sys
-from batch.cli import main
-code = main()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-sys.exit(code)
-"""
 
 
 @pytest.mark.parametrize("concurrency", [(), ("--concurrency", "200")])
 def test_few_file_descriptors(stage: Stage, concurrency: tuple[str, ...]) -> None:
     """With 64 open files allowed, a run that would have more connections than that still ends well."""
-    wanted = stage.sheet(300)
-    server = stage.sandbox("--latency", "150ms")
+    wanted = stage.sheet(150)
+    server = stage.sandbox(latency="80ms")
     few = limited(resource.RLIMIT_NOFILE, 64)
     done = stage.run(*RUN, *concurrency, environ=server.environ, preexec_fn=few)
     assert done.code == 0, done.err
@@ -50,13 +41,13 @@ def test_no_more_connections_than_files(
 
 
 def test_little_memory(stage: Stage) -> None:
-    """What waits to be sent is bounded: thirty times the requests take hardly more memory."""
+    """What waits to be sent is bounded: fifteen times the requests take hardly more memory."""
     peaks = []
-    for rows in (200, 6_000):
+    for rows in (200, 3_000):
         stage.sheet(rows, hosts=3, name=f"{rows}.csv")
         words = (sys.executable, "-c", MEASURED, "run", f"{rows}.csv", "--yes", "--quiet", "--sandbox")
         done = stage.launch((*words, "--rate", "100000/s", "--workspace", f"runs-{rows}")).done()
         assert done.code == 0, done.err
         peaks.append(int(done.out))
     few, many = peaks
-    assert many - few < 40e6
+    assert many - few < 30e6

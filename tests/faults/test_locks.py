@@ -72,7 +72,7 @@ def test_whoever_only_looks_is_let_in(stage: Stage) -> None:
 def test_overlapping_cron_jobs(stage: Stage) -> None:
     """Of several that start in one instant one runs; the others end with 75, and nothing is sent twice."""
     wanted = stage.sheet(60)
-    server = stage.sandbox("--fault", "hang+unapplied=1.0")
+    server = stage.sandbox(faults={"hang+unapplied": 1.0})
     commands = [stage.start(*RUN, "--deadline", "0.5", environ=server.environ) for _ in range(4)]
     until(lambda: sum(not command.is_going for command in commands) >= 3, "three of them end")
     assert sorted(command.done().code for command in commands if not command.is_going) == [75] * 3
@@ -87,23 +87,23 @@ def test_overlapping_cron_jobs(stage: Stage) -> None:
 def test_killed_holder_leaves_no_lock_behind(stage: Stage) -> None:
     """The instant after SIGKILL the workspace is free, although the lock's file still names the dead."""
     wanted = stage.sheet(120)
-    server = stage.sandbox("--latency", "20ms")
+    server = stage.sandbox(latency="20ms")
     first = stage.start(*RUN, environ=server.environ)
     stage.is_sending(first, 5)
     first.killed()
     assert str(first.process.pid) in stage.workspace.lock_path.read_text(encoding="utf-8")
     assert stage.workspace.holder() is None
-    status = json.loads(stage.run("status", "--json").out)
+    status = json.loads(stage.here("status", "--json").out)
     assert (status["state"], status["is_going"], status["holder"]) == ("running", False, None)
-    assert stage.run("resume", "--quiet", environ=server.environ).code == 0
+    assert stage.here("resume", "--quiet", environ=server.environ).code == 0
     assert_all_agree(stage, stage.newest.id, server.record.read(), wanted)
 
 
 def test_two_workspaces_do_not_know_of_each_other(stage: Stage) -> None:
     """Two runs at once are fine in two workspaces."""
     stage.sheet(60)
-    server = stage.sandbox("--latency", "30ms")
+    server = stage.sandbox(latency="30ms")
     one = stage.start(*RUN, environ=server.environ)
     until(lambda: stage.is_held_by(one) or not one.is_going, "the first holds its workspace")
-    assert stage.run(*RUN, "--workspace", "another", environ=server.environ).code == 0
+    assert stage.here(*RUN, "--workspace", "another", environ=server.environ).code == 0
     assert one.done().code == 0

@@ -49,9 +49,9 @@ class Scene:
     def environ(self) -> dict[str, str]:
         return {"BLAND_API_KEY": KEY, "OPS_HOOK": ENV_HOOK}
 
-    def run(self, *words: str, url: str = "http://127.0.0.1:1", **options: object) -> Done:
+    def run(self, *words: str, url: str = "http://127.0.0.1:1") -> Done:
         """A command with the key in its environment, to its end."""
-        done = self.stage.run(*words, environ={**self.environ, "BLAND_BASE_URL": url}, **options)
+        done = self.stage.here(*words, environ={**self.environ, "BLAND_BASE_URL": url})
         self.said.append(done)
         return done
 
@@ -229,13 +229,13 @@ def test_key_that_cannot_be_used(scene: Scene, invoke: Invoke, text: str, mode: 
 
 def test_resume_needs_the_secret_as_it_was(scene: Scene) -> None:
     """The journal keeps the variable's name: without its value, or with another, nothing is sent."""
-    server = scene.stage.sandbox("--fault", "422=1.0", "--fault-after", "12", key=KEY)
+    server = scene.stage.sandbox(faults={"422": 1.0}, fault_after=12, key=KEY)
     first = scene.run(*RUN, "--max-failures", "1", url=server.url)
     assert first.code == 4
     received = server.record.received()
     server.told(faults={})
     for hook in ({}, {"OPS_HOOK": "https://hooks.example.com/another"}):
-        done = scene.stage.run("resume", *LOUD, environ={"BLAND_API_KEY": KEY, **hook})
+        done = scene.stage.here("resume", *LOUD, environ={"BLAND_API_KEY": KEY, **hook})
         scene.said.append(done)
         assert done.code == 77
         assert "${env:OPS_HOOK}" in done.err
@@ -275,7 +275,7 @@ def test_key_is_in_no_title(scene: Scene) -> None:
 
 def test_files_are_their_owners_alone(scene: Scene) -> None:
     """Whatever the umask: files 0600, folders 0700, while it runs and afterwards."""
-    server = scene.stage.sandbox("--latency", "30ms", key=KEY)
+    server = scene.stage.sandbox(latency="30ms", key=KEY)
     environ = {**scene.environ, "BLAND_BASE_URL": server.url}
     command = scene.stage.start(*RUN, environ=environ, preexec_fn=lambda: os.umask(0) and None)
     scene.stage.is_sending(command, 3)
@@ -288,7 +288,11 @@ def test_files_are_their_owners_alone(scene: Scene) -> None:
         wanted = 0o700 if name.startswith("/") else 0o600
         assert mode == wanted, f"{name} is {mode:04o}"
     mend = scene.stage.folder / "mend.csv"
-    scene.run("plan", "numbers.csv", "--rejects", str(mend), preexec_fn=lambda: os.umask(0) and None)
+    before = os.umask(0)
+    try:
+        scene.run("plan", "numbers.csv", "--rejects", str(mend))
+    finally:
+        os.umask(before)
     assert stat.S_IMODE(mend.stat().st_mode) == 0o600
 
 

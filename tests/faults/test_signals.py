@@ -50,7 +50,7 @@ def assert_drained(stage: Stage, server: Server, signalled_at: float, rows: int)
 )
 def test_first_signal_drains(stage: Stage, number: signal.Signals, code: int) -> None:
     """It stops sending, waits for what is in flight, journals, reports, and says how to go on."""
-    server = stage.sandbox("--latency", "150ms")
+    server = stage.sandbox(latency="150ms")
     command, wanted = begun(stage, server, 400)
     signalled_at = time.time()
     command.signal(number)
@@ -62,11 +62,11 @@ def test_first_signal_drains(stage: Stage, number: signal.Signals, code: int) ->
 
 def test_resume_after_a_signal_repeats_nothing(stage: Stage) -> None:
     """A drained run has no doubts: `resume` sends each of the others once, and nothing twice."""
-    server = stage.sandbox("--latency", "20ms")
+    server = stage.sandbox(latency="20ms")
     command, wanted = begun(stage, server, 150)
     command.signal(signal.SIGTERM)
     assert command.done().code == 143
-    assert stage.run("resume", environ=server.environ).code == 0
+    assert stage.here("resume", environ=server.environ).code == 0
     account = server.record.read()
     assert_all_agree(stage, stage.newest.id, account, wanted)
     assert len(account.arrivals) == len(wanted)
@@ -74,7 +74,7 @@ def test_resume_after_a_signal_repeats_nothing(stage: Stage) -> None:
 
 def test_second_signal_ends_it_at_once(stage: Stage) -> None:
     """A server that hangs holds nobody: what was in flight is journaled as in doubt, and reported."""
-    server = stage.sandbox("--fault", "hang=1.0", "--fault-after", "20")
+    server = stage.sandbox(faults={"hang": 1.0}, fault_after=20)
     command, _ = begun(stage, server, 60, after=20)
     command.signal(signal.SIGINT)
     until(lambda: "stopping" in command.err or not command.is_going, "the first signal is heeded")
@@ -99,7 +99,7 @@ def test_second_signal_ends_it_at_once(stage: Stage) -> None:
 def test_stopped_process_does_not_burst_when_it_goes_on(stage: Stage) -> None:
     """The slots that pass while it is stopped are lost: afterwards it sends at its rate, as before."""
     rate = 50
-    server = stage.sandbox("--latency", "5ms")
+    server = stage.sandbox(latency="5ms")
     stage.sheet(2_000)
     command = stage.start("run", "numbers.csv", "--yes", "--rate", f"{rate}/s", environ=server.environ)
     stage.is_sending(command, 30)
@@ -140,7 +140,7 @@ def on_a_terminal(stage: Stage, server: Server, *words: str) -> tuple[Command, i
 
 def test_lost_terminal_drains_the_run(stage: Stage) -> None:
     """When an ssh connection breaks, the run ends as by SIGTERM: nothing in doubt, a report, and `resume`."""
-    server = stage.sandbox("--latency", "100ms")
+    server = stage.sandbox(latency="100ms")
     wanted = stage.sheet(400)
     sipbatch = shlex.join((*stage.sipbatch, *RUN, "--json"))
     code_path = stage.folder / "code"
@@ -153,13 +153,13 @@ def test_lost_terminal_drains_the_run(stage: Stage) -> None:
     until(lambda: code_path.exists() and code_path.read_text().strip(), "the run ends")
     assert code_path.read_text().strip() == "143"
     assert_drained(stage, server, hung_up_at, len(wanted))
-    assert stage.run("resume", "--rate", "1000/s", environ=server.environ).code == 0
+    assert stage.here("resume", "--rate", "1000/s", environ=server.environ).code == 0
     assert_all_agree(stage, stage.newest.id, server.record.read(), wanted)
 
 
 def test_nohup_outlives_its_terminal(stage: Stage) -> None:
     """`nohup sipbatch run ...` goes on to its end when the terminal goes."""
-    server = stage.sandbox("--latency", "20ms")
+    server = stage.sandbox(latency="20ms")
     wanted = stage.sheet(200)
     command, terminal = on_a_terminal(stage, server, "nohup", *stage.sipbatch, *RUN)
     stage.is_sending(command, 12)
@@ -170,7 +170,7 @@ def test_nohup_outlives_its_terminal(stage: Stage) -> None:
 
 def test_reader_of_stderr_may_leave(stage: Stage) -> None:
     """`sipbatch run ... 2>&1 | head -1`: whoever stops reading stops nothing, nor changes the exit code."""
-    server = stage.sandbox("--latency", "5ms")
+    server = stage.sandbox(latency="5ms")
     wanted = stage.sheet(60)
     reading, writing = os.pipe()
     os.close(reading)
@@ -182,7 +182,7 @@ def test_reader_of_stderr_may_leave(stage: Stage) -> None:
 
 def test_hang_up_is_heeded_once(stage: Stage) -> None:
     """Told of it twice, by the terminal and by its shell, it still lets what is in flight finish."""
-    server = stage.sandbox("--latency", "400ms")
+    server = stage.sandbox(latency="400ms")
     command, wanted = begun(stage, server, 100)
     signalled_at = time.time()
     for _ in range(3):
