@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from tests.journal_promises.machine import JournalMachine
 from tests.journal_promises.of_exchanges import ExchangePromises
+from tests.journal_promises.of_fleet import FleetPromises
 from tests.journal_promises.of_read_backs import ReadBackPromises
 from tests.journal_promises.of_readers import ReaderPromises
 from tests.journal_promises.of_runs import RunPromises
@@ -22,5 +23,7 @@ from tests.journal_promises.of_waves import WavePromises
 __all__ = ["JournalConformance", "JournalMachine"]
 
 
-class JournalConformance(RunPromises, ExchangePromises, ReaderPromises, ReadBackPromises, WavePromises):
+class JournalConformance(
+    RunPromises, ExchangePromises, ReaderPromises, FleetPromises, ReadBackPromises, WavePromises
+):
     """All promises of the Protocol."""
