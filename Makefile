@@ -6,7 +6,7 @@ RUN    := $(BIN)/sipbatch
 SEEDS  ?= 20000
 FROM   ?= 1000
 
-.PHONY: help demo test test-browser check soak fix bench clean
+.PHONY: help demo test test-browser pictures check soak fix bench clean
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
@@ -31,6 +31,15 @@ test-browser: $(VENV)/.ready ## the page in a real Chromium, which apt installs 
 	    as=; [ "$$(id -u)" = 0 ] || as=sudo; \
 	    $$as apt-get update -q && $$as apt-get install -y -q --no-install-recommends chromium chromium-driver; }
 	$(BIN)/python -m pytest -m browser
+
+pictures: $(VENV)/.ready ## the pictures of README and docs; apt installs what they need
+	@command -v tmux >/dev/null && command -v soffice >/dev/null && command -v pdftoppm >/dev/null \
+	    && command -v chromium >/dev/null || { \
+	    as=; [ "$$(id -u)" = 0 ] || as=sudo; \
+	    $$as apt-get update -q && $$as apt-get install -y -q --no-install-recommends \
+	        tmux libreoffice-calc poppler-utils chromium fonts-dejavu-core; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs
+	$(BIN)/python docs/pictures/make_pictures.py
 
 check: $(VENV)/.ready ## format, lint, types and tests; what CI runs
 	$(BIN)/ruff format --check .
