@@ -17,7 +17,7 @@ from batch.version import __version__ as __version__
 if TYPE_CHECKING:
     from batch import errors as errors
     from batch.errors import BatchError as BatchError
-    from batch.journal import Counts as Counts
+    from batch.journal.protocol import Counts as Counts
     from batch.library import api as api
     from batch.library import plan as plan
     from batch.library import resume as resume
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _OFFERED = {
     "Advice": "batch.target",
     "BatchError": "batch.errors",
-    "Counts": "batch.journal",
+    "Counts": "batch.journal.protocol",
     "Finished": "batch.rollout",
     "Outcome": "batch.target",
     "Plan": "batch.plans",

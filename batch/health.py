@@ -119,7 +119,7 @@ def _check_room(path: Path) -> Check:
 
 
 def _check_journal(workspace: Workspace, *, is_held: bool) -> Iterator[Check]:
-    from batch.audit import JournalAudit
+    from batch.journal.audit import JournalAudit
 
     about, path = "journal", workspace.journal_path
     if not path.exists():

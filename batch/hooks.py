@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batch.summary import Summary
+    from batch.report.summary import Summary
     from batch.webhook import Delivery, Webhook
 
 #: How long the command may take, and how long it has to end when it is told to.

@@ -11,10 +11,10 @@ from typing import Any
 
 from batch.json_schema import list_schema_of, says, schema_of
 from batch.log_events import ProblemOfRow, log_events_schema
-from batch.manifest import manifest_schema
-from batch.proofs import VerificationPart
+from batch.report.manifest import manifest_schema
+from batch.report.proofs import VerificationPart
+from batch.report.summary import ProblemPart, summary_schema
 from batch.standing import runs_schema
-from batch.summary import ProblemPart, summary_schema
 from batch.watching import status_schema
 from batch.webhook import webhook_schema
 

@@ -28,7 +28,7 @@ from batch.destinations import (
     pinned_destination,
 )
 from batch.errors import RejectedError, UsageError
-from batch.journal import Pick
+from batch.journal.protocol import Pick
 from batch.progress import Progress
 from batch.rollout import DEFAULT_RATE, Finished, Rollout, Sending, check_reachable
 from batch.states import RequestState
@@ -68,10 +68,10 @@ def plan(
     and `TemplateError` if a sheet cannot be read at all, or a template is faulty.
     """
     from batch.bland.payloads import SCHEMA
-    from batch.chunks import Condition, SheetOptions
     from batch.planning import PlanOptions, make_plan
-    from batch.sheets import open_sheets
-    from batch.templates import TemplateFolder
+    from batch.sheets.chunks import Condition, SheetOptions
+    from batch.sheets.opening import open_sheets
+    from batch.templates.folder import TemplateFolder
 
     if not sheets:
         raise UsageError("There is no sheet to plan: name at least one.")

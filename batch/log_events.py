@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batch.json_schema import says, tagged_schema_of
-from batch.summary import CountsPart
+from batch.report.summary import CountsPart
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from typing import TextIO
 import numpy as np
 import orjson
 
-from batch.diff_text import counts_json, counts_text
 from batch.errors import ReportError
-from batch.fleet import Comparison, Difference
+from batch.fleet.comparison import Comparison, Difference
+from batch.fleet.diff_text import counts_json, counts_text
 from batch.guard import guard_all
 from batch.planning import counts, expected_duration_s, first_requests
 from batch.plans import DIRECTIONS, Plan, SheetPin, Warned

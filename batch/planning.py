@@ -13,11 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from batch.chunks import Sheet
 from batch.clashes import Conflict, Meetings
 from batch.errors import SheetError
-from batch.fillings import Templates
-from batch.kept_columns import KeptColumns
 from batch.plans import (
     DIRECTIONS,
     CellChunk,
@@ -32,6 +29,9 @@ from batch.plans import (
     plan_digest,
 )
 from batch.rows import GrowingRows, NumberRules, RowReader, Rows
+from batch.sheets.chunks import Sheet
+from batch.sheets.kept_columns import KeptColumns
+from batch.templates.fillings import Templates
 
 #: How many other rows a conflict names before it only counts them.
 _NAMED = 4

@@ -12,8 +12,8 @@ import numpy as np
 
 from batch.errors import CredentialsError, UnreachableError
 from batch.plans import DIRECTIONS, Int64s, Plan
-from batch.read_back import AttachedNumbers, Readable
-from batch.rounds import Reader, Reading
+from batch.read_back.readable import AttachedNumbers, Readable
+from batch.read_back.rounds import Reader, Reading
 from batch.states import StopReason
 from batch.target import Advice, Outcome
 

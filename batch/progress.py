@@ -24,7 +24,7 @@ from batch.timestamps import utc
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from batch.journal import Counts
+    from batch.journal.protocol import Counts
 
 #: States in the order in which they are shown; `in_flight` and `pending` show in the bar itself.
 SHOWN = (

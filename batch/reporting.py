@@ -12,15 +12,16 @@ from typing import Any
 
 import orjson
 
-from batch import manifest, page, results_csv, results_jsonl, results_xlsx
 from batch.errors import JournalError, UsageError
-from batch.journal import Counts, Journal, RunRecord
-from batch.lines import NOT_TRUSTED, Lines
+from batch.journal.protocol import Counts, Journal, RunRecord
+from batch.page import document as page
+from batch.report import manifest, results_csv, results_jsonl, results_xlsx
+from batch.report.lines import NOT_TRUSTED, Lines
+from batch.report.summary import Summary, summary_of
+from batch.report.tally import Tally
 from batch.schema import did_you_mean
 from batch.staging import FileDigest, Staging
 from batch.states import RequestState
-from batch.summary import Summary, summary_of
-from batch.tally import Tally
 
 #: The files that may be chosen, by their format; `summary.json` and `manifest.json` are always written.
 FORMATS = {

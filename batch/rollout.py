@@ -28,9 +28,9 @@ import anyio
 import anyio.abc
 
 from batch.clock import real_clock
+from batch.engine.mailbox import Mailbox, obey_letters
 from batch.errors import BatchError, ReportError
-from batch.journal import Counts, Journal, NewRun, Pick, RunRecord
-from batch.mailbox import Mailbox, obey_letters
+from batch.journal.protocol import Counts, Journal, NewRun, Pick, RunRecord
 from batch.progress import Progress, Silent, default_progress
 from batch.runner import Controls, RunOptions, run
 from batch.sending import DEFAULT_RATE, Sending
@@ -41,13 +41,13 @@ from batch.workspace import Workspace
 if TYPE_CHECKING:
     import pandas as pd
 
-    from batch.advance import Ask
     from batch.destinations import Destination
+    from batch.engine.advance import Ask
     from batch.plans import Plan
-    from batch.reading_along import ReadAlong
+    from batch.read_back.along import ReadAlong
+    from batch.read_back.verifying import Verified
     from batch.reporting import ReportFiles
     from batch.target import Target
-    from batch.verifying import Verified
 
 __all__ = [
     "DEFAULT_RATE",
@@ -83,7 +83,7 @@ class Finished:
     @property
     def exit_code(self) -> int:
         """What the command that ran it ends with."""
-        from batch.summary import exit_code_of
+        from batch.report.summary import exit_code_of
 
         if self.report_error is not None:
             return self.report_error.exit_code
@@ -100,9 +100,9 @@ class Finished:
     def results_frame(self) -> pd.DataFrame:
         """The report as a DataFrame, read anew: one row a request and one a reject, in sheet order.
 
-        Its columns are those of `results.csv`, with the types that `batch.results` says.
+        Its columns are those of `results.csv`, with the types that `batch.report.frame` says.
         """
-        from batch.results import results_frame
+        from batch.report.frame import results_frame
 
         return results_frame(self.results_path)
 
@@ -161,7 +161,7 @@ class Rollout:
         `states` are those of the requests to be sent: what is left, if left out. `JournalError` if it is not,
         `CredentialsError` if it needs a secret that is not at hand.
         """
-        from batch.audit import LEFT, JournalAudit
+        from batch.journal.audit import LEFT, JournalAudit
 
         with closing(JournalAudit(self.workspace.journal_path)) as journal:
             journal.check_to_be_sent(run, LEFT if states is None else states)
@@ -245,8 +245,8 @@ class Rollout:
 
         One that did not come to its end goes on, unless `is_anew`. Signals are heeded as by `send`.
         """
-        from batch.reading_along import as_readable, make_reader
-        from batch.verifying import verify
+        from batch.read_back.along import as_readable, make_reader
+        from batch.read_back.verifying import verify
 
         self._named(run_id)
         options = sending.run_options()
@@ -270,7 +270,7 @@ class Rollout:
         ask: Ask | None,
         target: Target,
     ) -> ReadAlong:
-        from batch.reading_along import ReadAlong, send_reading_along
+        from batch.read_back.along import ReadAlong, send_reading_along
 
         options = sending.run_options()
         if sending.snapshot or sending.verify:

@@ -10,14 +10,14 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from batch.chunks import Chunk, Sheet
 from batch.errors import TemplateError
-from batch.fillings import ChunkColumns, Fillings, Template, Templates
 from batch.payload_store import PayloadStore
-from batch.phone import read_blocks
+from batch.phone.reading import read_blocks
 from batch.plans import Int32s, Int64s, Problem, Reject, UInt8s, Warned
 from batch.schema import did_you_mean
-from batch.typed_cells import shown
+from batch.sheets.chunks import Chunk, Sheet
+from batch.templates.fillings import ChunkColumns, Fillings, Template, Templates
+from batch.templates.typed_cells import shown
 
 #: How a row's direction stands in arrays, beside 0 and 1, which index `DIRECTIONS`.
 BOTH, _BLANK, _NONE = 2, 3, 4

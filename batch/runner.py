@@ -10,26 +10,26 @@ from dataclasses import dataclass
 import anyio
 import anyio.abc
 
-from batch.advance import Advance, Ask, ReadBack
-from batch.beginning import Beginning, begin, pacer_for
-from batch.breaker import Gate
 from batch.clock import Clock
-from batch.controls import Controls, in_words
-from batch.desk import Bell, Desk, Dispatcher, LocalDispatcher, RunBlocking, in_thread
+from batch.engine.advance import Advance, Ask, ReadBack
+from batch.engine.beginning import Beginning, begin, pacer_for
+from batch.engine.breaker import Gate
+from batch.engine.controls import Controls, in_words
+from batch.engine.desk import Bell, Desk, Dispatcher, LocalDispatcher, RunBlocking, in_thread
+from batch.engine.judging import ABORTED, Judge
+from batch.engine.pacer import Pacer, Rate
+from batch.engine.retrying import Dice, RetryBudget
+from batch.engine.run_options import RunOptions
+from batch.engine.seeking import SeekingPacer
+from batch.engine.steering import Steering
+from batch.engine.workers import Crew, Departure, Worker
 from batch.errors import JournalError
-from batch.journal import FOUND_RATE, Counts, Journal, Shard
-from batch.judging import ABORTED, Judge
-from batch.pacer import Pacer, Rate
+from batch.journal.protocol import FOUND_RATE, Counts, Journal, Shard
 from batch.plans import DIRECTIONS
 from batch.progress import Progress, Silent
-from batch.retrying import Dice, RetryBudget
-from batch.run_options import RunOptions
-from batch.seeking import SeekingPacer
 from batch.states import StopReason
-from batch.steering import Steering
 from batch.target import Outcome, Target, Verdict
 from batch.timestamps import utc
-from batch.workers import Crew, Departure, Worker
 
 __all__ = ["Controls", "Ending", "Engine", "RunOptions", "pacer_for", "run"]
 

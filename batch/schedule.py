@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from batch.journal import Left
+from batch.engine.run_options import RunOptions
+from batch.engine.steering import MARGIN_S
+from batch.engine.waves import Waves, choose
+from batch.engine.windows import Opening, Windows
+from batch.journal.protocol import Left
 from batch.plans import Plan
-from batch.run_options import RunOptions
-from batch.steering import MARGIN_S
 from batch.timestamps import utc
-from batch.waves import Waves, choose
-from batch.windows import Opening, Windows
 
 #: So many stretches of a window are looked ahead; what is not done by then is said to take longer.
 MOST_STRETCHES = 366

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from batch.engine.run_options import RunOptions, fitting
 from batch.errors import UsageError
-from batch.journal import Event
-from batch.run_options import RunOptions, fitting
+from batch.journal.protocol import Event
 
 if TYPE_CHECKING:
-    from batch.windows import Windows
+    from batch.engine.windows import Windows
 
 DEFAULT_RATE = "5/s"
 
@@ -46,11 +46,11 @@ class Sending:
 
     def run_options(self) -> RunOptions:
         """The same for the engine; `UsageError` if one of it is not understood, or cannot be kept."""
-        from batch.breaker import FailureLimit
-        from batch.pacer import parse_rates
-        from batch.retrying import RetryPolicy
-        from batch.waves import parse_canary, parse_waves
-        from batch.windows import Windows
+        from batch.engine.breaker import FailureLimit
+        from batch.engine.pacer import parse_rates
+        from batch.engine.retrying import RetryPolicy
+        from batch.engine.waves import parse_canary, parse_waves
+        from batch.engine.windows import Windows
 
         windows = Windows.parse(self.windows) if self.windows else None
         if windows is not None:

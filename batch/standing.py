@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from batch.journal import Counts, Event, Journal, RunRecord
+from batch.journal.protocol import Counts, Event, Journal, RunRecord
 from batch.json_schema import list_schema_of, says
 from batch.states import RunState
 from batch.timestamps import utc

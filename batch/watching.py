@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, cast
 
-from batch.causes import shape, title_of
-from batch.journal import Journal
+from batch.journal.protocol import Journal
+from batch.journal.reader import SqliteReader
 from batch.json_schema import says, schema_of
-from batch.lines import printable
 from batch.progress import Pace
-from batch.sqlite_reader import SqliteReader
+from batch.report.causes import shape, title_of
+from batch.report.lines import printable
 from batch.standing import Standing, StandingPart, standing
 from batch.workspace import Holder, Workspace, find_run
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from batch.errors import UsageError
 from batch.json_schema import says, schema_of
 from batch.masking import masked
-from batch.summary import Summary
+from batch.report.summary import Summary
 from batch.version import __version__
 
 if TYPE_CHECKING:

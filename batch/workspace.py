@@ -19,8 +19,8 @@ from batch.errors import JournalError, LockedError, UsageError
 from batch.states import RunState
 
 if TYPE_CHECKING:
-    from batch.journal import Journal, RunRecord
-    from batch.sqlite_journal import SqliteJournal
+    from batch.journal.protocol import Journal, RunRecord
+    from batch.journal.sqlite import SqliteJournal
 
 DEFAULT_WORKSPACE = Path("sipbatch-runs")
 
@@ -172,13 +172,13 @@ class Workspace:
 
     def journal(self) -> SqliteJournal:
         """The journal to read and write, made if there is none; only while the lock is held."""
-        from batch.sqlite_journal import SqliteJournal
+        from batch.journal.sqlite import SqliteJournal
 
         return SqliteJournal(self.journal_path)
 
     def reader(self) -> Journal:
         """The journal to read only, also while a run is going; `UsageError` if there is none."""
-        from batch.sqlite_reader import SqliteReader
+        from batch.journal.reader import SqliteReader
 
         self.check_begun()
         return cast("Journal", SqliteReader(self.journal_path))  # the reading half, for those who only read

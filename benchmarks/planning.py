@@ -81,8 +81,8 @@ def _calamine(path: Path) -> None:
 def _plan(path: Path) -> None:
     from batch.bland.payloads import SCHEMA
     from batch.planning import PlanOptions, make_plan
-    from batch.sheets import SheetOptions, open_sheets
-    from batch.templates import TemplateFolder
+    from batch.sheets.opening import SheetOptions, open_sheets
+    from batch.templates.folder import TemplateFolder
 
     sheets = open_sheets([path], SheetOptions(), blocks=SCHEMA.blocks)
     folder = TemplateFolder(path.parent / "templates", SCHEMA)
@@ -102,8 +102,8 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     # Imports are start-up, measured apart: both sides begin with them behind them.
     import batch.planning
-    import batch.sheets
-    import batch.templates  # noqa: F401
+    import batch.sheets.opening
+    import batch.templates.folder  # noqa: F401
 
     what, sheet = sys.argv[1], Path(sys.argv[2])
     began = time.perf_counter()

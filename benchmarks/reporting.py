@@ -43,9 +43,9 @@ def reports(rounds: int, folder: Path, *, full: bool) -> list[Row]:
 
 def make(folder: Path, count: int) -> None:
     """A finished run of so many requests, of which one in a hundred failed."""
-    from batch.journal import Ended, NewRun, Shard
+    from batch.journal.protocol import Ended, NewRun, Shard
+    from batch.journal.sqlite import SqliteJournal
     from batch.plans import CellChunk, Payload, Plan, SheetPin
-    from batch.sqlite_journal import SqliteJournal
     from batch.states import RequestState, StopReason
     from batch.target import Outcome, Verdict
 
@@ -101,8 +101,8 @@ def make(folder: Path, count: int) -> None:
 
 
 def _report(folder: Path, formats: tuple[str, ...]) -> float:
+    from batch.journal.sqlite import SqliteJournal
     from batch.reporting import write_report
-    from batch.sqlite_journal import SqliteJournal
 
     journal = SqliteJournal(folder / "journal.db")
     (run,) = journal.runs()

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import anyio
 
-from batch.journal import NewRun
-from batch.pacer import parse_rates
+from batch.engine.pacer import parse_rates
+from batch.journal.protocol import NewRun
+from batch.journal.sqlite import SqliteJournal
 from batch.runner import Controls, RunOptions, run
-from batch.sqlite_journal import SqliteJournal
 from batch.states import StopReason
 from batch.target import Outcome, Verdict
 from benchmarks.measuring import Row, python

@@ -19,11 +19,11 @@ import numpy as np
 from batch.bland.api import BlandTarget
 from batch.bland.credentials import ApiKey
 from batch.clock import real_clock
-from batch.journal import NewRun
-from batch.pacer import parse_rates
+from batch.engine.pacer import parse_rates
+from batch.journal.protocol import NewRun
+from batch.journal.sqlite import SqliteJournal
 from batch.plans import Payload, Plan, SheetPin, plan_digest
 from batch.runner import RunOptions, run
-from batch.sqlite_journal import SqliteJournal
 from batch.target import Verdict
 
 BLOCKS: dict[str, object] = {

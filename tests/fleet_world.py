@@ -19,17 +19,17 @@ import anyio.lowlevel
 import orjson
 
 from batch.bland.payloads import SCHEMA
-from batch.chunks import SheetOptions
 from batch.clock import Clock
-from batch.journal import Journal, NewRun
-from batch.pacer import Rate
+from batch.engine.pacer import Rate
+from batch.journal.protocol import Journal, NewRun
+from batch.journal.sqlite import SqliteJournal
 from batch.planning import PlanOptions, make_plan
 from batch.plans import DIRECTIONS, Plan
 from batch.runner import Ending, RunOptions, run
-from batch.sheets import open_sheets
-from batch.sqlite_journal import SqliteJournal
+from batch.sheets.chunks import SheetOptions
+from batch.sheets.opening import open_sheets
 from batch.target import Outcome, Verdict
-from batch.templates import TemplateFolder
+from batch.templates.folder import TemplateFolder
 from tests.simulation.virtual_time import run_virtual
 
 _T = TypeVar("_T")

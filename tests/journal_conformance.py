@@ -1,4 +1,4 @@
-"""What any `batch.journal.Journal` must pass.
+"""What any `batch.journal.protocol.Journal` must pass.
 
     class TestMyJournal(JournalConformance):
         @pytest.fixture

@@ -12,10 +12,10 @@ import anyio.lowlevel
 import orjson
 
 from batch.clock import Clock
-from batch.pacer import Pacer, Rate
+from batch.engine.pacer import Pacer, Rate
+from batch.engine.run_options import RunOptions
 from batch.plans import DIRECTIONS
-from batch.read_back import AttachedNumbers, Shown
-from batch.run_options import RunOptions
+from batch.read_back.readable import AttachedNumbers, Shown
 from batch.target import Advice, Outcome, Verdict
 
 _T = TypeVar("_T")

@@ -16,10 +16,10 @@ import anyio
 import anyio.lowlevel
 
 from batch.clock import Clock
+from batch.engine.pacer import Rate
 from batch.errors import JournalError
-from batch.journal import Counts, Event, Journal, NewRun, ResultRow
-from batch.memory_journal import MemoryJournal
-from batch.pacer import Rate
+from batch.journal.memory import MemoryJournal
+from batch.journal.protocol import Counts, Event, Journal, NewRun, ResultRow
 from batch.plans import Plan
 from batch.runner import Controls, Ending, RunOptions, run
 from batch.target import Advice, Outcome, Verdict

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from batch.chunks import Chunk, Sheet, SheetOptions
 from batch.errors import SheetError
-from batch.sheets import open_sheets
+from batch.sheets.chunks import Chunk, Sheet, SheetOptions
+from batch.sheets.opening import open_sheets
 
 BLOCKS = ("failover_config", "codec_config", "alert_config")
 

@@ -1,4 +1,4 @@
-"""Promises of `batch.phone.read_blocks`: contiguous ranges of numbers, in three notations."""
+"""Promises of `batch.phone.reading.read_blocks`: contiguous ranges of numbers, in three notations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.phone import Blocks, read_blocks
+from batch.phone.reading import Blocks, read_blocks
 
 FIRST, LAST = 14155550100, 14155550199
 

@@ -12,10 +12,10 @@ from hypothesis import note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from batch.fleet import Comparison, compare
-from batch.journal import ROLLS_BACK
+from batch.fleet.comparison import Comparison, compare
+from batch.fleet.rolling_back import Back, Rollback, roll_back
+from batch.journal.protocol import ROLLS_BACK
 from batch.plans import DIRECTIONS, Plan
-from batch.rolling_back import Back, Rollback, roll_back
 from batch.states import RequestState, RunState
 from batch.workspace import UNFINISHED
 from tests.fleet_world import (

@@ -78,6 +78,18 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     assert len(order) == len(modules())
 
 
+def test_no_folder_imports_itself_by_way_of_others() -> None:
+    """The same holds between folders: each can be understood by itself and what it stands on."""
+
+    def folder(name: str) -> str:
+        return ".".join(name.split(".")[:2])
+
+    above: dict[str, set[str]] = {folder(name): set() for name in modules()}
+    for name, imported in graph().items():
+        above[folder(name)] |= {folder(one) for one in imported} - {folder(name)}
+    assert len(list(graphlib.TopologicalSorter(above).static_order())) == len(above)
+
+
 @pytest.mark.parametrize("one", ["batch.planning", "batch.runner", "batch.reporting"])
 def test_planning_sending_and_reporting_meet_in_the_journal(one: str) -> None:
     """They never import each other: that is what makes resume and re-report free."""
@@ -87,7 +99,7 @@ def test_planning_sending_and_reporting_meet_in_the_journal(one: str) -> None:
 
 @pytest.mark.parametrize(
     "part",
-    ["batch.planning", "batch.runner", "batch.reporting", "batch.sqlite_journal", "batch.memory_journal"],
+    ["batch.planning", "batch.runner", "batch.reporting", "batch.journal.sqlite", "batch.journal.memory"],
 )
 def test_what_does_the_work_knows_neither_the_api_nor_the_commands(part: str) -> None:
     """The engine knows nothing of Bland, of workspaces and of command lines."""
@@ -108,16 +120,11 @@ def test_the_api_knows_only_the_words_that_all_share() -> None:
     """`batch.bland` translates: it needs no sheet, no plan's making, no journal and no engine."""
     known = {further for name in within("batch.bland") for further in reach(name)} - within("batch.bland")
     not_its_business = {
-        "batch.journal",
-        "batch.planning",
-        "batch.reporting",
-        "batch.rollout",
-        "batch.runner",
-        "batch.sheets",
-        "batch.sqlite_journal",
-        "batch.workspace",
+        further
+        for part in ("commands", "planning", "reporting", "rollout", "runner", "sheets", "workspace")
+        for further in within(f"batch.{part}")
     }
-    assert not known & (not_its_business | within("batch.commands"))
+    assert not known & not_its_business
 
 
 def test_nobody_imports_the_commands_but_the_command_line() -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 import pytest
 
+from batch.journal.memory import MemoryJournal
 from batch.json_shapes import SCHEMAS
-from batch.memory_journal import MemoryJournal
 from batch.reporting import write_report
 from tests.report_runs import (
     MIXED,

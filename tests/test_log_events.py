@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from batch.journal import Counts
+from batch.journal.protocol import Counts
 from batch.log_events import EVENTS, LogEvent
 from batch.progress import JsonProgress
 from tests.sending import Desk, Done, main

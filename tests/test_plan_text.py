@@ -19,20 +19,20 @@ import pytest
 from click.testing import CliRunner, Result
 
 from batch.bland.payloads import SCHEMA
-from batch.chunks import SheetOptions
 from batch.cli import cli
 from batch.errors import ReportError
-from batch.fleet import Comparison, compare
-from batch.journal import Ended, NewRun, Shard
-from batch.known import Applied
+from batch.fleet.comparison import Comparison, compare
+from batch.journal.known import Applied
+from batch.journal.protocol import Ended, NewRun, Shard
+from batch.journal.sqlite import SqliteJournal
 from batch.plan_text import Outlook, duration_text, render_text, repeats, to_json, write_rejects
 from batch.planning import make_plan
 from batch.plans import Plan, Problem, Reject, keys_of
-from batch.sheets import open_sheets
-from batch.sqlite_journal import SqliteJournal
+from batch.sheets.chunks import SheetOptions
+from batch.sheets.opening import open_sheets
 from batch.states import RequestState, StopReason
 from batch.target import Outcome, Verdict
-from batch.templates import TemplateFolder
+from batch.templates.folder import TemplateFolder
 
 FIXTURES = Path(__file__).parent / "fixtures" / "plans"
 

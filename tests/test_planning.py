@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batch.bland.payloads import SCHEMA
-from batch.chunks import SheetOptions
 from batch.errors import SheetError, TemplateError
 from batch.payload_store import PayloadStore
 from batch.planning import (
@@ -27,8 +26,9 @@ from batch.planning import (
     make_plan,
 )
 from batch.plans import DIRECTIONS, Plan, keys_of
-from batch.sheets import open_sheets
-from batch.templates import TemplateFolder
+from batch.sheets.chunks import SheetOptions
+from batch.sheets.opening import open_sheets
+from batch.templates.folder import TemplateFolder
 
 TEMPLATES = {
     "voice": "direction: outbound\ncodec_config: {codecs: [PCMU, PCMA], transcode: true}\n",

@@ -15,14 +15,14 @@ from batch.bland.credentials import ApiKey
 from batch.bland.sandbox import serve
 from batch.bland.sandbox_options import SandboxOptions
 from batch.clock import Clock
+from batch.engine.pacer import Pacer, Rate
+from batch.engine.retrying import RetryPolicy
+from batch.engine.run_options import RunOptions
 from batch.errors import BatchError, CredentialsError, UnreachableError
-from batch.pacer import Pacer, Rate
 from batch.plans import Plan
 from batch.preflight import ask_numbers, compare_numbers, preflight_json, preflight_text
-from batch.read_back import AttachedNumbers
-from batch.retrying import RetryPolicy
-from batch.rounds import Reader
-from batch.run_options import RunOptions
+from batch.read_back.readable import AttachedNumbers
+from batch.read_back.rounds import Reader
 from batch.target import Outcome
 from tests.readings import FAST, NO_KEY, PlayedApi, pacer_of
 from tests.simulation.virtual_time import run_virtual

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.journal import Counts
+from batch.journal.protocol import Counts
 from batch.progress import (
     JsonProgress,
     LineProgress,

@@ -8,11 +8,11 @@ from pathlib import Path
 import orjson
 import pytest
 
-from batch import manifest
-from batch.journal import Journal
-from batch.memory_journal import MemoryJournal
+from batch.journal.memory import MemoryJournal
+from batch.journal.protocol import Journal
+from batch.journal.sqlite import SqliteJournal
+from batch.report import manifest
 from batch.reporting import check_report, write_report
-from batch.sqlite_journal import SqliteJournal
 from batch.states import RequestState
 from tests.report_runs import (
     MIXED,

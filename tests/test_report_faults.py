@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from batch.errors import JournalError, ReportError, UsageError
-from batch.journal import AttemptRow, Counts, Journal, ResultRow
-from batch.memory_journal import MemoryJournal
+from batch.journal.memory import MemoryJournal
+from batch.journal.protocol import AttemptRow, Counts, Journal, ResultRow
+from batch.journal.sqlite import SqliteJournal
 from batch.plans import CellChunk, Reject
 from batch.reporting import write_report
-from batch.sqlite_journal import SqliteJournal
 from batch.states import RequestState
 from tests.report_runs import (
     MIXED,
@@ -162,7 +162,7 @@ import os, resource, signal, sys
 from pathlib import Path
 from batch.errors import ReportError
 from batch.reporting import write_report
-from batch.sqlite_journal import SqliteJournal
+from batch.journal.sqlite import SqliteJournal
 
 class Killing(SqliteJournal):
     def events(self, run_id):

@@ -12,15 +12,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from batch.bland.payloads import SCHEMA
-from batch.journal import Journal
-from batch.memory_journal import MemoryJournal
+from batch.journal.memory import MemoryJournal
+from batch.journal.protocol import Journal
+from batch.journal.sqlite import SqliteJournal
 from batch.planning import PlanOptions, make_plan
 from batch.plans import DIRECTIONS, Plan
 from batch.reporting import ReportFiles, check_report, write_report
-from batch.sheets import SheetOptions, open_sheets, parse_condition
-from batch.sqlite_journal import SqliteJournal
+from batch.sheets.opening import SheetOptions, open_sheets, parse_condition
 from batch.states import RequestState
-from batch.templates import TemplateFolder
+from batch.templates.folder import TemplateFolder
 from tests.report_runs import INVALID, NOT_FOUND, SUCCEEDED, create, play
 
 TEMPLATES = {

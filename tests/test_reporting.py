@@ -19,16 +19,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch import manifest
-from batch.columns import RESULT_COLUMNS
 from batch.guard import unguard
-from batch.journal import Journal, NewRun, Pick
-from batch.memory_journal import MemoryJournal
+from batch.journal.memory import MemoryJournal
+from batch.journal.protocol import Journal, NewRun, Pick
+from batch.journal.sqlite import SqliteJournal
 from batch.plans import Problem
+from batch.report import manifest
+from batch.report.summary_text import render_summary
 from batch.reporting import write_report
-from batch.sqlite_journal import SqliteJournal
+from batch.sheets.columns import RESULT_COLUMNS
 from batch.states import RequestState, StopReason
-from batch.summary_text import render_summary
 from tests.report_runs import (
     MIXED,
     NO_KEY,

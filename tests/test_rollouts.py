@@ -18,7 +18,7 @@ from typing import TypeVar
 import pytest
 
 from batch.errors import JournalError, UsageError
-from batch.journal import Event
+from batch.journal.protocol import Event
 from tests.sending import KEY, SIPBATCH, Desk, Done, Server, clean_environ, finished, main, serving
 
 T = TypeVar("T")
@@ -204,7 +204,7 @@ def test_a_run_that_does_not_answer_is_not_waited_for_for_ever(
     desk: Desk, server: Server, start: Start, monkeypatch: pytest.MonkeyPatch, invoke: Invoke
 ) -> None:
     """A process that is suspended keeps the workspace and answers nothing; the order is taken back."""
-    monkeypatch.setattr("batch.mailbox.order_and_wait.__kwdefaults__", _short_patience())
+    monkeypatch.setattr("batch.engine.mailbox.order_and_wait.__kwdefaults__", _short_patience())
     desk.sheet(100)
     process = start("run", "numbers.csv", "--yes", "--rate", "20/s", **server.environ)
     until(lambda: receives(server, 3), "the run sends")
@@ -222,7 +222,7 @@ def test_a_run_that_does_not_answer_is_not_waited_for_for_ever(
 
 
 def _short_patience() -> dict[str, object]:
-    from batch.mailbox import order_and_wait
+    from batch.engine.mailbox import order_and_wait
 
     return {**(order_and_wait.__kwdefaults__ or {}), "timeout_s": 1.0}
 

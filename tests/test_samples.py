@@ -14,11 +14,11 @@ import phonenumbers
 import pytest
 
 from batch.bland.payloads import SCHEMA
-from batch.chunks import Sheet, SheetOptions
 from batch.planning import make_plan
 from batch.plans import Plan, Reject
-from batch.sheets import open_sheets
-from batch.templates import TemplateFolder
+from batch.sheets.chunks import Sheet, SheetOptions
+from batch.sheets.opening import open_sheets
+from batch.templates.folder import TemplateFolder
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "sample_csvs"

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from batch.pacer import Rate
+from batch.engine.pacer import Rate
+from batch.engine.waves import parse_waves
+from batch.engine.windows import Windows
 from batch.runner import RunOptions
 from batch.schedule import MOST_STRETCHES, Schedule, foresee
-from batch.waves import parse_waves
-from batch.windows import Windows
 from tests.small_plans import small_plan
 
 NOON = datetime(2026, 7, 28, 12, tzinfo=UTC).timestamp()

@@ -7,10 +7,10 @@ from typing import Any
 import anyio
 import pytest
 
+from batch.engine.pacer import Rate
 from batch.errors import JournalError
-from batch.journal import Claim
-from batch.memory_journal import MemoryJournal
-from batch.pacer import Rate
+from batch.journal.memory import MemoryJournal
+from batch.journal.protocol import Claim
 from batch.runner import RunOptions
 from batch.states import RequestState, RunState, StopReason
 from batch.target import Outcome

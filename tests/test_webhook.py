@@ -19,8 +19,8 @@ import pytest
 
 from batch import webhook
 from batch.errors import UsageError
-from batch.memory_journal import MemoryJournal
-from batch.summary import summarise
+from batch.journal.memory import MemoryJournal
+from batch.report.summary import summarise
 from batch.webhook import SECRET_VARIABLE, Delivery, Webhook, body_of, read_webhook, signature, text_of
 from tests.report_runs import mixed_run
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from batch.errors import JournalError, LockedError, UsageError
-from batch.journal import RunRecord
+from batch.journal.protocol import RunRecord
 from batch.states import RunState
 from batch.workspace import Workspace, find_run
 

@@ -26,7 +26,7 @@ from batch.bland.credentials import ApiKey, auth_header
 from batch.bland.mishaps import UNTRUSTED, cut_off, judge_mishap, too_large, undecodable, why_not_connected
 from batch.bland.reading import attached_of, shown_of
 from batch.errors import UnreachableError
-from batch.read_back import AttachedNumbers, Shown
+from batch.read_back.readable import AttachedNumbers, Shown
 from batch.target import Outcome, Verdict
 from batch.version import __version__
 
@@ -203,12 +203,12 @@ class BlandTarget:
         return await self.read("/v1/sip/numbers", largest_bytes=_LARGEST_LIST_BYTES)
 
     async def read_number(self, number: str) -> tuple[Outcome, Shown | None]:
-        """What is set up for one number; see `batch.read_back.Readable`."""
+        """What is set up for one number; see `batch.read_back.readable.Readable`."""
         outcome, found = await self.get_config(number)
         return outcome, shown_of(number, outcome, found)
 
     async def read_numbers(self) -> tuple[Outcome, AttachedNumbers | None]:
-        """All numbers of the account; see `batch.read_back.Readable`."""
+        """All numbers of the account; see `batch.read_back.readable.Readable`."""
         outcome, found = await self.get_numbers()
         return outcome, attached_of(found) if outcome.verdict is Verdict.ACCEPTED else None
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from batch.bland.bodies import fold
 from batch.bland.payloads import SCHEMA
 from batch.plans import DIRECTIONS
-from batch.read_back import AttachedNumbers, Shown
+from batch.read_back.readable import AttachedNumbers, Shown
 from batch.target import Outcome, Verdict
 
 #: By these codes the API says that there is no such number; others with the same status say something else.

@@ -16,8 +16,8 @@ from typing import Any, Literal, get_args
 
 from batch.bland.faults import FAILURE_FORMS, SUCCESS_FORMS, Dice, Fault, parse_fault
 from batch.bland.sandbox_answers import Reply
+from batch.engine.pacer import Rate, parse_rates
 from batch.errors import SheetError, UsageError
-from batch.pacer import Rate, parse_rates
 from batch.plans import DIRECTIONS
 
 #: A number and a direction: what the sandbox keeps a configuration for.

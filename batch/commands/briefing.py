@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from batch.lines import printable
 from batch.plan_text import duration_text
 from batch.planning import counts, expected_duration_s
+from batch.report.lines import printable
 
 if TYPE_CHECKING:
     from batch.commands.talk import Talk

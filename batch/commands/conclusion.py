@@ -12,15 +12,15 @@ from batch.commands.talk import EXIT_INTERRUPTED, Talk, deliver
 from batch.errors import BatchError
 from batch.hooks import Hooks, News
 from batch.progress import Progress, aside
+from batch.report.summary import summarise
+from batch.report.summary_text import render_summary
 from batch.states import StopReason
-from batch.summary import summarise
-from batch.summary_text import render_summary
 
 if TYPE_CHECKING:
-    from batch.advance import Ask
     from batch.destinations import Destination
+    from batch.engine.advance import Ask
+    from batch.report.summary import Summary
     from batch.rollout import Finished, Rollout, Sending
-    from batch.summary import Summary
 
 #: What a command ends with whose end nobody expected.
 _EXIT_UNEXPECTED = 1

@@ -13,7 +13,7 @@ from batch.errors import OrderError, UsageError
 from batch.workspace import Workspace, find_run
 
 if TYPE_CHECKING:
-    from batch.controls import Verb
+    from batch.engine.controls import Verb
     from batch.workspace import Holder
 
 EPILOG = """Exit codes: 0 the run has done as it was told; 2 no run is going; 75 it did not, or does not
@@ -28,7 +28,7 @@ def pause(*, run: str | None, workspace: Path) -> int:
 
     What is in flight ends. The process stays, and keeps the workspace.
     """
-    from batch.controls import Verb
+    from batch.engine.controls import Verb
 
     return _order(Verb.PAUSE, "", run, Workspace(workspace))
 
@@ -38,7 +38,7 @@ def pause(*, run: str | None, workspace: Path) -> int:
 @workspace_option
 def go_on(*, run: str | None, workspace: Path) -> int:
     """Have a run that was paused go on."""
-    from batch.controls import Verb
+    from batch.engine.controls import Verb
 
     return _order(Verb.CONTINUE, "", run, Workspace(workspace))
 
@@ -52,8 +52,8 @@ def rate(*, rate: str, run: str | None, workspace: Path) -> int:
 
     A run that was begun at a rate cannot look for one: `auto` is for those that were begun with it.
     """
-    from batch.controls import Verb
-    from batch.pacer import parse_rates
+    from batch.engine.controls import Verb
+    from batch.engine.pacer import parse_rates
 
     parse_rates(rate)  # what is not understood is told without asking the run
     return _order(Verb.RATE, rate, run, Workspace(workspace))
@@ -67,14 +67,14 @@ def stop(*, run: str | None, workspace: Path) -> int:
 
     What is in flight ends first. The command that sends it then writes its report and ends with 130.
     """
-    from batch.controls import Verb
+    from batch.engine.controls import Verb
 
     return _order(Verb.STOP, "", run, Workspace(workspace))
 
 
 def _order(verb: Verb, value: str, run: str | None, place: Workspace) -> int:
-    from batch.controls import Order, Verb
-    from batch.mailbox import Mailbox, order_and_wait
+    from batch.engine.controls import Order, Verb
+    from batch.engine.mailbox import Mailbox, order_and_wait
 
     holder = _holder(run, place)
     name = f"Run {holder.run}" if holder.run else "The run that is beginning"

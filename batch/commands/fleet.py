@@ -19,9 +19,9 @@ from batch.destinations import SANDBOX
 from batch.workspace import Workspace
 
 if TYPE_CHECKING:
-    from batch.fleet_sheet import FleetSheet
-    from batch.journal import Journal
-    from batch.known import FleetEntry
+    from batch.fleet.sheet import FleetSheet
+    from batch.journal.known import FleetEntry
+    from batch.journal.protocol import Journal
 
 #: How many lines are written at a time.
 BATCH = 1_000
@@ -77,7 +77,7 @@ def command(
 
     from batch.bland.address import read_address
     from batch.bland.payloads import SCHEMA
-    from batch.fleet_sheet import Filter, FleetSheet, parse_time, read_country
+    from batch.fleet.sheet import Filter, FleetSheet, parse_time, read_country
 
     wanted = Filter(
         templates,
@@ -122,7 +122,7 @@ def _taken(buffer: io.StringIO) -> str:
 
 
 def _json_lines(journal: Journal, entries: Iterable[FleetEntry], sha256s: Mapping[int, str]) -> Iterator[str]:
-    from batch.fleet_sheet import entry_json
+    from batch.fleet.sheet import entry_json
 
     for entry in entries:
         told = entry_json(entry, journal.kept(entry.payload_id), sha256s[entry.payload_id])

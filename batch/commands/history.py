@@ -32,8 +32,8 @@ def command(*, number: str, region: str | None, workspace: Path, as_json: bool) 
     Every request for it, with its row, its attempts and the fields that it changed, newest last; then what is
     in force. Changes nothing, and works while a run is going.
     """
-    from batch.number_story import story, story_json, story_text
-    from batch.phone import read_numbers
+    from batch.fleet.number_story import story, story_json, story_text
+    from batch.phone.reading import read_numbers
 
     place = Workspace(workspace)
     reading = read_numbers([number], column="NUMBER", region=region and region.upper())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batch.journal import RunRecord
+    from batch.journal.protocol import RunRecord
 
 #: Under these names a run's options say from where its files are named.
 FOLDER, TEMPLATES = "folder", "templates"

@@ -19,10 +19,10 @@ from batch.workspace import Workspace
 
 if TYPE_CHECKING:
     from batch.destinations import Live
-    from batch.pacer import Rate
-    from batch.plan_diff import PlanDiff
+    from batch.engine.pacer import Rate
+    from batch.fleet.plan_diff import PlanDiff
     from batch.plans import Plan
-    from batch.read_back import AttachedNumbers
+    from batch.read_back.readable import AttachedNumbers
 
 #: The exit code of `--exit-code` where there is something to send that is not applied yet.
 EXIT_CHANGES = 5
@@ -118,10 +118,10 @@ def command(
     from batch.bland.address import read_address
     from batch.commands import briefing
     from batch.destinations import live
-    from batch.diff_text import changes_text, counts_text, diff_json, diff_text
-    from batch.lines import printable
+    from batch.fleet.diff_text import changes_text, counts_text, diff_json, diff_text
     from batch.plan_text import Outlook, render_text, to_json, write_rejects
     from batch.preflight import compare_numbers, preflight_json, preflight_text
+    from batch.report.lines import printable
     from batch.schedule import foresee
     from batch.sending import Sending
 
@@ -201,12 +201,12 @@ def run_command(ctx: click.Context) -> str:
 
 def _account_numbers(destination: Live, rates: tuple[Rate, ...]) -> AttachedNumbers:
     """The numbers of the account, asked for at the rate that is reckoned with; see `ask_numbers`."""
-    from batch.beginning import pacer_for
     from batch.clock import real_clock
+    from batch.engine.beginning import pacer_for
+    from batch.engine.run_options import RunOptions
     from batch.preflight import ask_numbers
+    from batch.read_back.rounds import Reader
     from batch.rollout import check_reachable, in_event_loop
-    from batch.rounds import Reader
-    from batch.run_options import RunOptions
 
     async def ask() -> AttachedNumbers:
         options, clock = RunOptions(rates=rates), real_clock()
@@ -221,9 +221,9 @@ def _account_numbers(destination: Live, rates: tuple[Rate, ...]) -> AttachedNumb
 
 def _beside(plan: Plan, workspace: Workspace, target: str, account: str, *, in_full: bool) -> PlanDiff | None:
     """The plan beside what is in force; None without a journal, unless it is wanted in full."""
-    from batch.fleet import Difference, compare
-    from batch.memory_journal import MemoryJournal
-    from batch.plan_diff import diff
+    from batch.fleet.comparison import Difference, compare
+    from batch.fleet.plan_diff import diff
+    from batch.journal.memory import MemoryJournal
 
     is_known = workspace.journal_path.exists()
     if not (is_known or in_full):

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from batch.destinations import Destination
-    from batch.fleet import Comparison
+    from batch.fleet.comparison import Comparison
+    from batch.fleet.reconciling import Thresholds
     from batch.hooks import Hooks
-    from batch.journal import Journal
+    from batch.journal.protocol import Journal
     from batch.plans import Plan
-    from batch.reconciling import Thresholds
     from batch.rollout import Rollout, Sending
 
 #: The exit code of `--expect-no-changes` where there are changes.
@@ -108,7 +108,7 @@ def command(
     """
     from batch.commands.origins import origins
     from batch.commands.reviewing import review
-    from batch.reconciling import Thresholds
+    from batch.fleet.reconciling import Thresholds
     from batch.rollout import Rollout
 
     if not (yes or expect_no_changes):
@@ -149,13 +149,13 @@ def _compared(
     talk: Talk, plan: Plan, destination: Destination, sending: Sending, journal: Journal
 ) -> Comparison:
     """The plan beside what is in force: by the journal, and with `--verify` by what is there."""
-    from batch.fleet import Difference, compare
+    from batch.fleet.comparison import Difference, compare
 
     comparison = compare(plan, journal.applied(destination.name, destination.account), journal.payload)
     if not (sending.verify and comparison.count(Difference.UNCHANGED)):
         return comparison
-    from batch.drifting import DriftFound, find_drift, with_drift
-    from batch.reading_along import as_readable, reader_at
+    from batch.read_back.along import as_readable, reader_at
+    from batch.read_back.drifting import DriftFound, find_drift, with_drift
     from batch.rollout import check_reachable, in_event_loop
 
     async def read() -> DriftFound:
@@ -186,7 +186,7 @@ def _reconcile(
     from batch.commands.asking import ask_on_terminal
     from batch.commands.briefing import brief, course, pace, question
     from batch.commands.conclusion import carry_out
-    from batch.diff_text import counts_text
+    from batch.fleet.diff_text import counts_text
     from batch.rollout import check_reachable
 
     if not comparison.to_send_count:
@@ -235,7 +235,7 @@ def _reconcile(
 
 def _nothing_to_send(talk: Talk, comparison: Comparison, journal: Journal, *, as_json: bool) -> int:
     """Say so in one line, and make no run of it."""
-    from batch.diff_text import counts_text
+    from batch.fleet.diff_text import counts_text
 
     talk.say(f"Nothing to send: {counts_text(comparison)}.", event="nothing_to_send")
     if as_json:
@@ -247,7 +247,7 @@ def _expect_no_changes(
     talk: Talk, plan: Plan, destination: Destination, sending: Sending, place: Workspace, *, as_json: bool
 ) -> int:
     """Show what differs; the workspace is neither made nor held."""
-    from batch.memory_journal import MemoryJournal
+    from batch.journal.memory import MemoryJournal
 
     with closing(place.reader() if place.journal_path.exists() else MemoryJournal()) as journal:
         comparison = _compared(talk, plan, destination, sending, journal)
@@ -259,8 +259,8 @@ def _expect_no_changes(
 
 def _told(comparison: Comparison, journal: Journal, *, as_json: bool) -> str:
     """What differs: as JSON `differences` (how many, by kind) and the fields of `diff_json`."""
-    from batch.diff_text import counts_json, counts_text, diff_json, diff_text
-    from batch.plan_diff import diff
+    from batch.fleet.diff_text import counts_json, counts_text, diff_json, diff_text
+    from batch.fleet.plan_diff import diff
 
     found = diff(comparison, journal.kept)
     if as_json:

@@ -57,8 +57,8 @@ def command(
     It says what the journal says now, also while the run is going. Nothing in the folder changes before
     all files are whole.
     """
+    from batch.report.summary_text import render_summary
     from batch.reporting import DEFAULT_FORMATS, check_report, write_report
-    from batch.summary_text import render_summary
 
     talk = Talk(is_quiet=quiet)
     place = Workspace(workspace)

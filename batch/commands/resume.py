@@ -20,7 +20,7 @@ from batch.states import RunState
 from batch.workspace import UNFINISHED, Workspace, find_run
 
 if TYPE_CHECKING:
-    from batch.journal import RunRecord
+    from batch.journal.protocol import RunRecord
 
 EPILOG = """Exit codes are those of `sipbatch run`. Examples:
 
@@ -59,7 +59,7 @@ def command(
     from batch.commands.conclusion import carry_out
     from batch.commands.origins import changed_since
     from batch.destinations import SANDBOX, pinned_destination
-    from batch.fleet import overtaken
+    from batch.fleet.comparison import overtaken
     from batch.rollout import Rollout, Sending, check_reachable
 
     talk = Talk(log_format, quiet)

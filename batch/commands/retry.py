@@ -11,12 +11,12 @@ import click
 from batch.commands.run_options import Given, key_file_option, sending_options, workspace_option
 from batch.commands.talk import LogFormat, Talk, confirm, require_terminal, talk_options
 from batch.errors import UsageError
-from batch.lines import printable
+from batch.report.lines import printable
 from batch.states import RequestState
 from batch.workspace import Workspace, find_run
 
 if TYPE_CHECKING:
-    from batch.journal import Journal, Pick, RunRecord
+    from batch.journal.protocol import Journal, Pick, RunRecord
 
 EPILOG = """Exit codes are those of `sipbatch run`. Examples:
 
@@ -63,7 +63,7 @@ def command(
     from batch.commands.briefing import pace
     from batch.commands.conclusion import carry_out
     from batch.destinations import pinned_destination
-    from batch.journal import Pick
+    from batch.journal.protocol import Pick
     from batch.rollout import Rollout, Sending, check_reachable
 
     if not yes:

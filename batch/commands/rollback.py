@@ -15,16 +15,16 @@ from batch.commands.run_options import (
     workspace_option,
 )
 from batch.commands.talk import LogFormat, Talk, confirm, deliver, require_terminal, talk_options
-from batch.journal import ROLLS_BACK
+from batch.journal.protocol import ROLLS_BACK
 from batch.states import EXIT_SOME_FAILED
 from batch.workspace import UNFINISHED, Workspace, find_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from batch.journal import Journal
-    from batch.plan_diff import PlanDiff
-    from batch.rolling_back import Rollback
+    from batch.fleet.plan_diff import PlanDiff
+    from batch.fleet.rolling_back import Rollback
+    from batch.journal.protocol import Journal
 
 EPILOG = """Exit codes: 0 everything was taken back, or needed nothing; 3 some of it could not be, or failed,
 or is unknown. The others are those of `sipbatch run`. Examples:
@@ -74,8 +74,8 @@ def command(
     from batch.commands.briefing import brief, pace, question, tell_rejects
     from batch.commands.conclusion import carry_out
     from batch.destinations import pinned_destination
-    from batch.diff_text import changes_text
-    from batch.rolling_back import roll_back
+    from batch.fleet.diff_text import changes_text
+    from batch.fleet.rolling_back import roll_back
     from batch.rollout import Rollout, Sending, check_reachable
 
     if not (yes or only_plan):
@@ -141,8 +141,8 @@ def command(
 
 
 def _diff(rollback: Rollback, journal: Journal) -> PlanDiff:
-    from batch.fleet import compare
-    from batch.plan_diff import diff
+    from batch.fleet.comparison import compare
+    from batch.fleet.plan_diff import diff
 
     applied = journal.applied(rollback.run.target, rollback.run.account)
     return diff(compare(rollback.plan, applied, journal.payload), journal.kept)
@@ -150,7 +150,7 @@ def _diff(rollback: Rollback, journal: Journal) -> PlanDiff:
 
 def _counts(rollback: Rollback) -> str:
     """What taking the run back comes to, in one line, in requests."""
-    from batch.rolling_back import Back
+    from batch.fleet.rolling_back import Back
 
     words = {
         Back.SENT: "to be taken back",
@@ -168,7 +168,7 @@ def _counts(rollback: Rollback) -> str:
 def _text(rollback: Rollback, diff: PlanDiff) -> Iterator[str]:
     """The plan for people: what changes, like a patch, and what cannot be taken back."""
     from batch.commands.briefing import rejects
-    from batch.diff_text import diff_text
+    from batch.fleet.diff_text import diff_text
 
     yield from diff_text(diff, with_missing=False)
     if rollback.plan.rejects:
@@ -178,9 +178,9 @@ def _text(rollback: Rollback, diff: PlanDiff) -> Iterator[str]:
 
 def _json(rollback: Rollback, diff: PlanDiff) -> str:
     """The plan as JSON: `run`, `counts` by what becomes of them, `patches`, `requests`, `impossible`."""
-    from batch.diff_text import diff_json
+    from batch.fleet.diff_text import diff_json
+    from batch.fleet.rolling_back import Back
     from batch.plans import DIRECTIONS
-    from batch.rolling_back import Back
 
     told = diff_json(diff)
     return json.dumps(

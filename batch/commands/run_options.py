@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 
 def _read_canary(ctx: click.Context, param: click.Parameter, text: str | None) -> int | str | None:
-    from batch.waves import parse_canary
+    from batch.engine.waves import parse_canary
 
     del ctx, param  # click hands them
     return None if text is None else parse_canary(text)

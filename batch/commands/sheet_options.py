@@ -13,14 +13,14 @@ import click
 from batch.errors import UsageError
 
 if TYPE_CHECKING:
-    from batch.chunks import Condition, SheetOptions
     from batch.plans import Plan
+    from batch.sheets.chunks import Condition, SheetOptions
 
 R = TypeVar("R")
 
 DEFAULT_TEMPLATES = Path("templates")
 
-#: `--max-NAME`, the field of `batch.chunks.Bounds` that it sets, and its help. The defaults are there.
+#: `--max-NAME`, the field of `batch.sheets.chunks.Bounds` that it sets, and its help. The defaults are there.
 _BOUNDS = (
     ("unpacked-mb", "unpacked_mb", "The most megabytes that a workbook or a .gz may unpack to."),
     ("ratio", "ratio", "The most times its packed size that a workbook or a .gz may unpack to."),
@@ -62,7 +62,7 @@ class SheetArguments:
     @property
     def sheet_options(self) -> SheetOptions:
         """How the sheets are read."""
-        from batch.chunks import Bounds, SheetOptions
+        from batch.sheets.chunks import Bounds, SheetOptions
 
         return SheetOptions(
             encoding=self.encoding,
@@ -83,8 +83,8 @@ class SheetArguments:
         """
         from batch.bland.payloads import SCHEMA
         from batch.planning import PlanOptions, make_plan
-        from batch.sheets import open_sheets
-        from batch.templates import TemplateFolder
+        from batch.sheets.opening import open_sheets
+        from batch.templates.folder import TemplateFolder
 
         options = PlanOptions(
             region=self.region,
@@ -172,7 +172,7 @@ def _columns(texts: tuple[str, ...]) -> dict[str, str]:
 
 
 def _conditions(texts: tuple[str, ...]) -> tuple[Condition, ...]:
-    from batch.sheets import parse_condition
+    from batch.sheets.opening import parse_condition
 
     return tuple(parse_condition(text) for text in texts)
 

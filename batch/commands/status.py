@@ -145,8 +145,8 @@ def _one_line(seen: Seen) -> str:
 
 def _lines(seen: Seen, workspace: Workspace) -> list[str]:
     """The status for people; what the API said cannot move the cursor, nor show a number as a whole."""
-    from batch.lines import printable
-    from batch.summary_text import masked
+    from batch.report.lines import printable
+    from batch.report.summary_text import masked
 
     return [masked(printable(line)) for line in _told(seen, workspace)]
 

@@ -13,7 +13,7 @@ from batch.errors import RejectedError, SheetError, TemplateError, UsageError
 
 if TYPE_CHECKING:
     from batch.plans import Problem
-    from batch.templates import Template, TemplateFolder
+    from batch.templates.folder import Template, TemplateFolder
 
 _EPILOG = """Examples:
 
@@ -99,7 +99,7 @@ def show(name: str, path: Path, *, row: str | None, as_json: bool, **sheet: Any)
 @_json_option
 def check(path: Path, *, as_json: bool) -> int:
     """Find every fault in the folder, used or not. Exits with 65 if there is any."""
-    from batch.template_checks import check_folder
+    from batch.templates.checks import check_folder
 
     checked = check_folder(_folder(path))
     if as_json:
@@ -119,7 +119,7 @@ def check(path: Path, *, as_json: bool) -> int:
 def schema() -> None:
     """Print a JSON Schema of template files, by which an editor completes and checks them."""
     from batch.bland.payloads import SCHEMA
-    from batch.template_schema import HEADER_LINE, SCHEMA_FILE, template_schema
+    from batch.templates.editor_schema import HEADER_LINE, SCHEMA_FILE, template_schema
 
     _print_json(template_schema(SCHEMA))
     click.echo(f"Keep it as {SCHEMA_FILE} beside the templates, and begin each of them with:", err=True)
@@ -128,7 +128,7 @@ def schema() -> None:
 
 def _folder(path: Path) -> TemplateFolder:
     from batch.bland.payloads import SCHEMA
-    from batch.templates import TemplateFolder
+    from batch.templates.folder import TemplateFolder
 
     return TemplateFolder(path, SCHEMA)
 
@@ -208,9 +208,9 @@ def _cells(
 ) -> tuple[dict[str, str], dict[tuple[str | int, ...], str], str, dict[str, str]]:
     """One row of a sheet: its cells by variable and by override, its place, and the header of each."""
     path, number = _place(row)
-    from batch.chunks import SheetOptions
     from batch.schema import dotted
-    from batch.sheets import open_sheets
+    from batch.sheets.chunks import SheetOptions
+    from batch.sheets.opening import open_sheets
 
     worksheet = given.pop("worksheet")
     if worksheet is None and not path.exists() and "#" in path.name:

@@ -25,9 +25,9 @@ from batch.workspace import Workspace, find_run
 
 if TYPE_CHECKING:
     from batch.destinations import Destination
-    from batch.journal import Counts, Journal, RunRecord
+    from batch.journal.protocol import Counts, Journal, RunRecord
+    from batch.read_back.verifying import Verified
     from batch.reporting import ReportFiles
-    from batch.verifying import Verified
 
 #: The version of what `--json` prints. Fields are added under the same version.
 JSON_SCHEMA = "sipbatch.verify/1"
@@ -72,9 +72,9 @@ def command(
     is called verified that was not read. The report is written again, with what was found in it.
     """
     from batch.destinations import pinned_destination
+    from batch.journal.verification import unfinished_since
     from batch.rollout import Rollout, Sending, check_reachable
     from batch.timestamps import utc
-    from batch.verification import unfinished_since
 
     talk = Talk(log_format, quiet)
     place = Workspace(workspace)
@@ -144,7 +144,7 @@ def _tell(
     *,
     as_json: bool,
 ) -> None:
-    from batch.summary_text import render_verification
+    from batch.report.summary_text import render_verification
 
     if not as_json:
         text = render_verification(report.summary, report.folder, options=workspace_words(place))

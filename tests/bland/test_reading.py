@@ -12,7 +12,7 @@ from batch.bland.credentials import ApiKey
 from batch.bland.reading import attached_of, shown_of
 from batch.bland.sandbox import serve
 from batch.bland.sandbox_options import SandboxOptions
-from batch.read_back import AttachedNumbers, Readable, Shown
+from batch.read_back.readable import AttachedNumbers, Readable, Shown
 from batch.target import Outcome, Verdict
 
 NUMBER = "+14155550100"

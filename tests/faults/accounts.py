@@ -6,8 +6,8 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
-from batch.audit import JournalAudit
-from batch.journal import Counts, ResultRow
+from batch.journal.audit import JournalAudit
+from batch.journal.protocol import Counts, ResultRow
 from batch.plans import DIRECTIONS
 from tests.faults.record import Account
 from tests.faults.stage import Stage

@@ -24,9 +24,9 @@ from batch import cli
 from batch.bland.sandbox import serve
 from batch.bland.sandbox_options import SandboxOptions
 from batch.errors import JournalError, UsageError
-from batch.journal import RunRecord
+from batch.journal.protocol import RunRecord
+from batch.journal.reader import SqliteReader
 from batch.plans import Payload
-from batch.sqlite_reader import SqliteReader
 from batch.workspace import Workspace
 from tests.faults.record import Record
 

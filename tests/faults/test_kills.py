@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from batch.journal import NewRun
+from batch.journal.protocol import NewRun
 from tests.faults.accounts import assert_all_agree, audited, report_rows
 from tests.faults.stage import Stage, seeded, until
 from tests.small_plans import small_plan

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from batch.run_options import fitting
+from batch.engine.run_options import fitting
 from tests.faults.accounts import assert_all_agree
 from tests.faults.hardship import MEASURED, limited
 from tests.faults.stage import Stage

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from batch.journal import AttemptRow
+from batch.journal.protocol import AttemptRow
 from batch.states import RequestState, RunState, StopReason
 from tests.bland.wires import OK, Wire, always, answer
 from tests.faults.accounts import assert_all_agree, audited, report_rows, rows_of

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from batch.errors import JournalError
-from batch.journal import Claim, Counts, Event, Journal, Shard
+from batch.journal.protocol import Claim, Counts, Event, Journal, Shard
 from batch.states import REQUEST_MOVES, RequestState
 from tests.journal_promises.play import (
     ACCEPTED,

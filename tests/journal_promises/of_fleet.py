@@ -8,8 +8,8 @@ import numpy as np
 import orjson
 import pytest
 
-from batch.journal import Chapter, Journal, NewRun
-from batch.known import FleetEntry, Touch
+from batch.journal.known import FleetEntry, Touch
+from batch.journal.protocol import Chapter, Journal, NewRun
 from batch.plans import Payload, Plan, plan_digest
 from batch.states import RequestState, StopReason
 from batch.target import Outcome

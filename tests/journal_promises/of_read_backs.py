@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from batch.errors import JournalError
-from batch.journal import Journal
+from batch.journal.protocol import Journal
+from batch.journal.verification import Drift, Proof, Snapshot, Verification
 from batch.plans import Payload
-from batch.verification import Drift, Proof, Snapshot, Verification
 from tests.journal_promises.play import START, Reread, begun, look, new_run
 from tests.small_plans import small_plan
 

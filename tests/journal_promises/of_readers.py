@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from batch.journal import FOUND_RATE, Counts, Event, Journal, Pick, Shard
-from batch.known import Applied
+from batch.journal.known import Applied
+from batch.journal.protocol import FOUND_RATE, Counts, Event, Journal, Pick, Shard
 from batch.plans import Plan
 from batch.states import RequestState, StopReason
 from batch.target import Outcome

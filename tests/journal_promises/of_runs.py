@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from batch.errors import JournalError
-from batch.journal import Counts, Journal, Pick, RunRecord
+from batch.journal.protocol import Counts, Journal, Pick, RunRecord
 from batch.plans import plan_digest
 from batch.states import RequestState, RunState, StopReason
 from tests.journal_promises.play import (

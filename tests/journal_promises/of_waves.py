@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from batch.journal import Journal
+from batch.journal.protocol import Journal
 from batch.states import RequestState
 from tests.journal_promises.play import REFUSED, START, Reread, begun, claim, ended, retrying
 from tests.small_plans import FIRST_NUMBER, small_plan

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from batch.journal import EVERYTHING, AttemptRow, Claim, Counts, Ended, Event, Journal, NewRun, ResultRow
+from batch.journal.protocol import (
+    EVERYTHING,
+    AttemptRow,
+    Claim,
+    Counts,
+    Ended,
+    Event,
+    Journal,
+    NewRun,
+    ResultRow,
+)
 from batch.plans import Plan
 from batch.states import RequestState
 from batch.target import Outcome, Verdict

@@ -13,18 +13,18 @@ from typing import TypeVar
 import anyio
 import anyio.lowlevel
 
-from batch.breaker import FailureLimit
 from batch.clock import Clock
-from batch.controls import Order, Verb
-from batch.desk import LocalDispatcher
+from batch.engine.breaker import FailureLimit
+from batch.engine.controls import Order, Verb
+from batch.engine.desk import LocalDispatcher
+from batch.engine.pacer import parse_rates
+from batch.engine.retrying import RetryPolicy
+from batch.engine.waves import parse_waves
 from batch.errors import JournalError
-from batch.journal import Counts, NewRun
-from batch.pacer import parse_rates
+from batch.journal.protocol import Counts, NewRun
 from batch.plans import DIRECTIONS, Plan
-from batch.retrying import RetryPolicy
 from batch.runner import Controls, Ending, RunOptions, run
 from batch.states import RunState, StopReason
-from batch.waves import parse_waves
 from tests.simulation.invariants import Invariants
 from tests.simulation.mortal_journals import MortalJournal, MortalMemoryJournal, MortalSqliteJournal
 from tests.simulation.scenario import Life, Scenario

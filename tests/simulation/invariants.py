@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import groupby
 
-from batch.journal import Counts, ResultRow
+from batch.journal.protocol import Counts, ResultRow
 from batch.plans import DIRECTIONS, Plan
 from batch.runner import Ending, RunOptions
 from batch.states import RequestState, StopReason

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from batch.errors import JournalError
-from batch.journal import Claim
-from batch.memory_journal import MemoryJournal
-from batch.sqlite_journal import SqliteJournal
+from batch.journal.memory import MemoryJournal
+from batch.journal.protocol import Claim
+from batch.journal.sqlite import SqliteJournal
 from batch.states import StopReason
 from tests.simulation.world import World
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import anyio
 
-from batch.pacer import Rate
+from batch.engine.pacer import Rate
 from batch.target import Advice, Outcome, Verdict
 from tests.simulation.scenario import Scenario
 from tests.simulation.world import World
 
 Key = tuple[str, str]
 
-#: The longest wait that a run is to sit out, as `batch.retrying.RetryPolicy` has it.
+#: The longest wait that a run is to sit out, as `batch.engine.retrying.RetryPolicy` has it.
 _LONGEST_WAIT_S = 120.0
 
 

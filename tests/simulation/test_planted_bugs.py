@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from batch import journal_sql, pacer
-from batch.desk import Desk, Ready
-from batch.journal import Ended
-from batch.judging import Judge
-from batch.pacer import Pacer
+from batch.engine import pacer
+from batch.engine.desk import Desk, Ready
+from batch.engine.judging import Judge
+from batch.engine.pacer import Pacer
+from batch.engine.retrying import RetryBudget
+from batch.journal import sql as journal_sql
+from batch.journal.protocol import Ended
 from batch.plans import DIRECTIONS
-from batch.retrying import RetryBudget
 from batch.runner import Engine
 from batch.states import RequestState, StopReason
 from batch.target import Outcome, Verdict

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from batch.journal import Claim
+from batch.journal.protocol import Claim
 
 
 class SimulatedCrash(BaseException):

@@ -1,0 +1,448 @@
+"""The journal in one SQLite file: write-ahead log, `synchronous=FULL`, one writer, readers beside it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from batch.errors import JournalError
+from batch.journal import fleet_sql, sql, verification_sql
+from batch.journal.fleet import Merging, fold
+from batch.journal.protocol import Claim, Ended, Event, NewRun, Pick, Shard, merged
+from batch.journal.reader import SqliteReader
+from batch.journal.verification import Snapshot, Verification
+from batch.plans import Payload, Plan, Problem, SheetPin, Warned, plan_digest
+from batch.states import RUN_MOVES, RequestState, RunState, StopReason
+from batch.target import Verdict
+
+#: How many requests are handed to SQLite at once while a plan is pinned.
+_PIN_CHUNK = 20_000
+
+
+class SqliteJournal(SqliteReader):
+    """A `batch.journal.protocol.Journal` in the file at `path`; made with mode 0600 if it is not there.
+
+    It takes no lock on the workspace: that is `batch.workspace`'s. May be used from any thread, by one
+    at a time. Raises `JournalError` for a file that is no journal, is damaged or of a newer version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._cursors: _Cursors = {}
+        self._merging = Merging(self._fleet.payload, self._take, self._fleet.blocks)
+
+    def _open(self) -> sqlite3.Connection:
+        if not self._path.exists():
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        return sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
+
+    def _prepare(self) -> None:
+        # Also a file that a process made, and died before it had put anything into it.
+        tables = self._db.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+        if tables == (0,) == self._db.execute("PRAGMA application_id").fetchone():
+            self._db.execute("PRAGMA journal_mode=WAL")
+            with self._transaction():
+                for statement in sql.SCHEMA:
+                    self._db.execute(statement)
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("PRAGMA foreign_keys=ON")
+        self._db.execute("PRAGMA cache_size=-65536")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """One durable commit, or nothing."""
+        with self._translated():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    # --- runs -----------------------------------------------------------------------------------
+
+    def create_run(self, plan: Plan, new: NewRun) -> str:
+        """Pin a plan as a new run, all or nothing, and return the run's id."""
+        self._seal.learn(plan.environment)
+        with self._transaction():
+            no, run_id = self._insert_run(new, plan.digest, plan.template_digests, plan.warnings, new.parent)
+            self._insert_sheets(no, plan.sheets)
+            self._db.executemany(
+                sql.INSERT_CELLS,
+                ((no, i, chunk.sheet_id, chunk.row_count, chunk.blob) for i, chunk in enumerate(plan.cells)),
+            )
+            self._db.executemany(
+                sql.INSERT_REJECT,
+                (
+                    (no, i, reject.sheet_id, reject.row, orjson.dumps([_problem(p) for p in reject.problems]))
+                    for i, reject in enumerate(plan.rejects)
+                ),
+            )
+            payload_ids = self._intern_payloads(plan.payloads)
+            template_ids = self._intern(sql.INSERT_TEMPLATE, sql.SELECT_TEMPLATE, plan.templates)
+            note_ids = self._intern(sql.INSERT_NOTE, sql.SELECT_NOTE, plan.notes)
+            self._db.executemany(
+                sql.INSERT_REQUEST,
+                _request_rows(plan, no, payload_ids, template_ids, note_ids, self._earlier(plan)),
+            )
+        return run_id
+
+    def derive_run(self, parent: str, pick: Pick, new: NewRun) -> str:
+        """A new run of some requests of another, with their pinned payloads and rows."""
+        old = self._no(parent)
+        record = self.run(parent)
+        states = sorted(state.value for state in pick.states)
+        with self._transaction():
+            no, run_id = self._insert_run(new, "", record.template_digests, (), parent)
+            self._insert_sheets(no, record.sheets)
+            self._db.execute(
+                sql.DERIVE_REQUESTS.format(states=", ".join("?" * len(states))),
+                (no, old, *states, pick.error_code, pick.error_code, pick.template, pick.template),
+            )
+            self._db.execute(sql.SET_DIGEST, (self._digest_of(no), no))
+        return run_id
+
+    def _insert_run(
+        self,
+        new: NewRun,
+        digest: str,
+        template_digests: Mapping[str, str],
+        warnings: Sequence[Warned],
+        parent: str | None,
+    ) -> tuple[int, str]:
+        (no,) = self._db.execute("SELECT COALESCE(MAX(no), 0) + 1 FROM runs").fetchone()
+        run_id = f"{datetime.fromtimestamp(new.created_at, UTC):%Y%m%d-%H%M%S}-{no}"
+        self._db.execute(
+            "INSERT OR IGNORE INTO scopes (target, account) VALUES (?, ?)", (new.target, new.account)
+        )
+        self._db.execute(
+            sql.INSERT_RUN,
+            (
+                no,
+                run_id,
+                RunState.PLANNED.value,
+                new.target,
+                new.account,
+                digest,
+                new.created_at,
+                orjson.dumps(dict(new.options)).decode(),
+                parent,
+                new.version,
+                orjson.dumps(dict(template_digests)).decode(),
+                orjson.dumps([_fields(w) for w in warnings]).decode(),
+            ),
+        )
+        return no, run_id
+
+    def _insert_sheets(self, no: int, sheets: Sequence[SheetPin]) -> None:
+        self._db.executemany(
+            sql.INSERT_SHEET,
+            ((no, i, orjson.dumps(_fields(sheet)).decode()) for i, sheet in enumerate(sheets)),
+        )
+
+    def _intern(self, insert: str, select: str, texts: Sequence[str]) -> list[int]:
+        self._db.executemany(insert, ((text,) for text in texts))
+        return [self._db.execute(select, (text,)).fetchone()[0] for text in texts]
+
+    def _intern_payloads(self, payloads: Sequence[Payload]) -> list[int]:
+        self._db.executemany(sql.INSERT_PAYLOAD, ((p.sha256, self._seal.sealed(p.body)) for p in payloads))
+        return [self._db.execute(sql.SELECT_PAYLOAD_ID, (p.sha256,)).fetchone()[0] for p in payloads]
+
+    def _take(self, payload: Payload) -> int:
+        (payload_id,) = self._intern_payloads([payload])
+        return payload_id
+
+    def _earlier(self, plan: Plan) -> Sequence[int | None]:
+        """The number of the run since which each request is unchanged, or None."""
+        if plan.unchanged_since is None:
+            return [None] * plan.request_count
+        numbers = [None, *map(self._no, plan.earlier_runs)]
+        return [numbers[at + 1] for at in plan.unchanged_since.tolist()]
+
+    def _digest_of(self, no: int) -> str:
+        found = self._db.execute(sql.SELECT_KEYS_AND_PAYLOADS, (no,)).fetchall()
+        columns = np.array(found, dtype=np.int64).reshape(-1, 3)
+        distinct, index = np.unique(columns[:, 2], return_inverse=True)
+        payloads = [
+            Payload(*self._db.execute("SELECT body, sha256 FROM payloads WHERE id = ?", (int(i),)).fetchone())
+            for i in distinct
+        ]
+        return plan_digest(columns[:, 0], columns[:, 1].astype(np.uint8), index.astype(np.int32), payloads)
+
+    # --- the engine -----------------------------------------------------------------------------
+
+    def begin(self, run_id: str, at: float) -> int:
+        """Set a run going, and take back what a dead process had claimed."""
+        no = self._no(run_id)
+        state = self.run(run_id).state
+        if RunState.RUNNING not in RUN_MOVES[state]:
+            raise JournalError(f"run {run_id} is {state}: there is nothing to go on with")
+        with self._transaction():
+            self._fold_runs_going()
+            self._db.execute(sql.NOTE_LOST, (no,))
+            lost = self._db.execute(sql.TAKE_BACK, (no,)).rowcount
+            self._db.execute(sql.BEGIN_RUN, (RunState.RUNNING.value, at, no))
+        self._cursors = {key: seq for key, seq in self._cursors.items() if key[0] != no}
+        return lost
+
+    def exchange(
+        self,
+        run_id: str,
+        *,
+        ended: Sequence[Ended] = (),
+        released: Sequence[int] = (),
+        events: Sequence[Event] = (),
+        want: int = 0,
+        shards: Sequence[Shard] = (),
+        now: float = 0.0,
+        max_retries: int | None = None,
+        barred_templates: Collection[int] = (),
+    ) -> list[Claim]:
+        """One durable commit: record results, release claims never sent, claim up to `want` more."""
+        no = self._no(run_id)
+        cursors = dict(self._cursors)
+        with self._transaction():
+            self._record_ended(no, ended)
+            if released:
+                self._moved(len(released), sql.RELEASE, (no, orjson.dumps(list(released))))
+            returned = [*released, *(e.claim.seq for e in ended if e.state is RequestState.PENDING)]
+            self._rewind(cursors, no, returned)
+            if events:
+                self._db.executemany(
+                    sql.INSERT_EVENT,
+                    ((no, e.at, e.kind, orjson.dumps(dict(e.detail)).decode()) for e in events),
+                )
+            claims: list[Claim] = []
+            if want > 0 and shards:
+                claims = self._find(cursors, no, want, shards, now, max_retries, barred_templates)
+                if claims:
+                    self._moved(len(claims), sql.CLAIM, (now, no, orjson.dumps([c.seq for c in claims])))
+        # Only what was committed moves the cursors: after a failed commit they stand where they stood.
+        self._cursors = cursors
+        return claims
+
+    def _record_ended(self, no: int, ended: Sequence[Ended]) -> None:
+        for e in ended:
+            if (e.due_at is None) is (e.state is RequestState.RETRYING):
+                raise JournalError(f"request {e.claim.seq} is {e.state} with due time {e.due_at}")
+            if e.state not in sql.ENDINGS:
+                raise JournalError(f"request {e.claim.seq} may not move from in_flight to {e.state}")
+        for shared, rows in _alike(ended, no).items():
+            values = {**shared._asdict(), "rows": orjson.dumps(rows)}
+            self._moved(len(rows), sql.END_REQUESTS, values)
+            if not shared.state.is_final:
+                self._db.execute(sql.INSERT_ATTEMPTS, values)
+
+    def _moved(self, count: int, statement: str, values: tuple[object, ...] | dict[str, object]) -> None:
+        """Run a statement that moves states; it must have moved so many requests."""
+        if self._db.execute(statement, values).rowcount != count:
+            raise JournalError(
+                "a request was not in the state that this move begins with; nothing was recorded. "
+                "This is a bug, or another process writes to this journal"
+            )
+
+    def _found(self, statement: str, *values: object) -> list[list[Any]]:
+        (found,) = self._db.execute(statement, values).fetchone()
+        rows: list[list[Any]] = orjson.loads(found)
+        return rows
+
+    @staticmethod
+    def _rewind(cursors: _Cursors, no: int, returned: Iterable[int]) -> None:
+        """Requests that are pending again must be found again."""
+        for seq in returned:
+            for (run_no, first), cursor in cursors.items():
+                if run_no == no and first <= seq < cursor.seq:
+                    cursors[run_no, first] = cursor._replace(seq=seq)
+
+    def _find(
+        self,
+        cursors: _Cursors,
+        no: int,
+        want: int,
+        shards: Sequence[Shard],
+        now: float,
+        max_retries: int | None,
+        barred: Collection[int],
+    ) -> list[Claim]:
+        not_barred = sql.not_barred(barred)
+        due = sql.FIND_DUE.format(not_barred=not_barred)
+        found_due = [
+            found
+            for is_free, most in ((True, want), (False, want if max_retries is None else max_retries))
+            if most > 0
+            for first, end in merged(shards)
+            for found in self._found(due, no, is_free, now, first, end, min(most, want))
+        ]
+        claims = [_claim(found[1:]) for found in _affordable(found_due, max_retries)[:want]]
+        pending = sql.FIND_PENDING.format(not_barred=not_barred)
+        for shard in sorted(shards):
+            missing = want - len(claims)
+            if missing == 0:
+                break
+            cursor = cursors.get((no, shard.first))
+            # Beyond what was barred then, and may be had now, nobody has looked.
+            first = cursor.seq if cursor is not None and cursor.barred.issubset(barred) else shard.first
+            if first >= shard.end:
+                continue
+            found = [_claim(fields) for fields in self._found(pending, no, first, shard.end, missing)]
+            claims += found
+            next_seq = found[-1].seq + 1 if len(found) == missing else shard.end
+            cursors[no, shard.first] = _Cursor(next_seq, frozenset(barred))
+        return claims
+
+    def end(self, run_id: str, reason: StopReason, at: float) -> None:
+        """Record why the run is no longer going; what it applied is known to the fleet from here on."""
+        no = self._no(run_id)
+        state = self.run(run_id).state
+        if reason.run_state not in RUN_MOVES[state]:
+            raise JournalError(f"run {run_id} is {state} and cannot become {reason.run_state}")
+        with self._transaction():
+            fold(self._db, no, self._merging)
+            self._db.execute(sql.END_RUN, (reason.run_state.value, reason.value, at, no))
+
+    def record_verified(self, run_id: str, verified: Sequence[Verification]) -> None:
+        """Record what reading back said of these requests, in place of what it said of them before."""
+        no = self._no(run_id)
+        with self._transaction():
+            self._db.executemany(
+                verification_sql.INSERT_VERIFICATION,
+                (verification_sql.verification_values(no, one) for one in verified),
+            )
+
+    def record_snapshot(self, run_id: str, snapshots: Sequence[Snapshot]) -> None:
+        """Record what was there of these requests' numbers before anything was sent to them."""
+        no = self._no(run_id)
+        with self._transaction():
+            ids = {one.payload.sha256: self._take(one.payload) for one in snapshots if one.payload}
+            self._db.executemany(
+                verification_sql.INSERT_SNAPSHOT,
+                (
+                    verification_sql.snapshot_values(
+                        no, one, ids[one.payload.sha256] if one.payload else None
+                    )
+                    for one in snapshots
+                ),
+            )
+
+    def settle(self) -> None:
+        """Let the fleet know what was sent by runs whose process died."""
+        with self._transaction():
+            self._fold_runs_going()
+
+    def _fold_runs_going(self) -> None:
+        for (no,) in self._db.execute(fleet_sql.RUNS_GOING).fetchall():
+            fold(self._db, no, self._merging)
+
+
+class _Cursor(NamedTuple):
+    """Before `seq` nothing of its shard is pending but what has one of these templates."""
+
+    seq: int
+    barred: frozenset[int]
+
+
+#: By run and by the first request of a shard.
+_Cursors = dict[tuple[int, int], _Cursor]
+
+
+def _claim(fields: Sequence[Any]) -> Claim:
+    return Claim._make((*fields[:7], *map(bool, fields[7:])))
+
+
+def _affordable(due: list[list[Any]], max_retries: int | None) -> list[list[Any]]:
+    """What `FIND_DUE` found, by due time, with no more than `max_retries` that are not free."""
+    due.sort(key=lambda fields: (fields[0], fields[1]))
+    if max_retries is None:
+        return due
+    paid = 0
+    affordable = []
+    for fields in due:
+        is_free = bool(fields[-1])
+        paid += not is_free
+        if is_free or paid <= max_retries:
+            affordable.append(fields)
+    return affordable
+
+
+class _Shared(NamedTuple):
+    """What many results have in common, as `END_REQUESTS` and `INSERT_ATTEMPTS` name it."""
+
+    state: RequestState
+    counted: bool
+    is_free: bool
+    in_doubt: bool
+    verdict: Verdict
+    http_status: int | None
+    error_code: str
+    error: str
+
+
+def _alike(ended: Sequence[Ended], no: int) -> dict[_Shared, list[tuple[object, ...]]]:
+    """Results by what they have in common; most are accepted and differ in little."""
+    groups: dict[_Shared, list[tuple[object, ...]]] = {}
+    for e in ended:
+        outcome = e.outcome
+        shared = _Shared(
+            e.state,
+            e.counted,
+            e.is_free,
+            outcome.verdict is Verdict.AMBIGUOUS,
+            outcome.verdict,
+            outcome.http_status,
+            outcome.error_code,
+            outcome.message,
+        )
+        row = (no, e.claim.seq, e.claim.sends + 1, e.sent_at, e.duration_s, outcome.request_id, e.due_at)
+        groups.setdefault(shared, []).append(row)
+    return groups
+
+
+def _request_rows(
+    plan: Plan,
+    no: int,
+    payload_ids: list[int],
+    template_ids: list[int],
+    note_ids: list[int],
+    earlier: Sequence[int | None],
+) -> Iterator[tuple[object, ...]]:
+    payloads, templates, notes = (
+        np.array(ids, dtype=np.int64) for ids in (payload_ids, template_ids, note_ids)
+    )
+    is_skipped = plan.is_skipped
+    for start in range(0, plan.request_count, _PIN_CHUNK):
+        part = slice(start, start + _PIN_CHUNK)
+        duplicates = plan.duplicate_of[part]
+        skipped = is_skipped[part]
+        yield from zip(
+            [no] * len(duplicates),
+            range(start, start + len(duplicates)),
+            plan.numbers[part].tolist(),
+            plan.directions[part].tolist(),
+            payloads[plan.payload_ids[part]].tolist(),
+            templates[plan.template_ids[part]].tolist(),
+            plan.sheet_ids[part].tolist(),
+            plan.rows[part].tolist(),
+            notes[plan.note_ids[part]].tolist(),
+            [None if d < 0 else d for d in duplicates.tolist()],
+            earlier[part],
+            ["skipped" if is_one else "pending" for is_one in skipped.tolist()],
+            strict=True,
+        )
+
+
+def _problem(problem: Problem) -> list[str]:
+    return [problem.column, problem.message, problem.kind]
+
+
+def _fields(value: SheetPin | Warned) -> dict[str, object]:
+    return {name: getattr(value, name) for name in value.__slots__}

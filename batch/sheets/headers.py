@@ -1,0 +1,60 @@
+"""Finds the header of a sheet, under whatever titles stand above it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from batch.guard import unguard_all
+from batch.sheets.columns import RESULT_COLUMNS, fold, word_of
+
+#: How far down a header is looked for.
+SEARCHED_ROWS = 30
+
+_LOOKS_LIKE_DATA = re.compile(r"\d{7}")
+
+
+class Likeness(NamedTuple):
+    """How much a row looks like a header; the greater, the more."""
+
+    has_number: bool
+    known: int
+    width: int
+
+
+def likeness(cells: Sequence[str], blocks: Sequence[str], extra: Mapping[str, str]) -> Likeness:
+    """Compare a row with the words that headers are made of; `extra` is what `--map` named."""
+    named = {fold(name): word_of(meaning) or meaning for meaning, name in extra.items()}
+    words = [named.get(fold(cell)) or word_of(cell) for cell in cells]
+    folded = {fold(block) for block in blocks}
+    known = sum(
+        1
+        for cell, word in zip(cells, words, strict=True)
+        if word or ("." in cell and fold(cell.split(".")[0]) in folded) or cell.strip() in RESULT_COLUMNS
+    )
+    filled = sum(1 for cell in cells if cell.strip())
+    is_data = any(_LOOKS_LIKE_DATA.search(cell) for cell in cells)
+    return Likeness("phone_number" in words and not is_data, 0 if is_data else known, filled)
+
+
+def find_header(rows: Sequence[Sequence[str]], blocks: Sequence[str], extra: Mapping[str, str]) -> int:
+    """The index of the header among the first rows of a sheet.
+
+    It is the row with a column of numbers that knows most of the other words, the first of them; where no row
+    has one, the first that is not blank, or else the first.
+    """
+    found = [likeness(cells, blocks, extra) for cells in rows[:SEARCHED_ROWS]]
+    best = max((like.known for like in found if like.has_number), default=0)
+    for at, like in enumerate(found):
+        if like.has_number and like.known == best:
+            return at
+    return next((at for at, like in enumerate(found) if like.width), 0)
+
+
+def header_of(cells: Sequence[str]) -> tuple[str, ...]:
+    """The names in a header row: each in one line, and without the guards that a report puts on."""
+    names = [" ".join(cell.split()) for cell in cells]
+    if any(name in RESULT_COLUMNS for name in names):
+        names = [" ".join(cell.split()) for cell in unguard_all(cells)]
+    return tuple(names)

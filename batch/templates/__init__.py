@@ -1,0 +1,1 @@
+"""Templates: read from a folder, checked, merged, and filled once per distinct combination."""

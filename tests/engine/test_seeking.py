@@ -1,0 +1,87 @@
+"""`--rate auto`: the search for the rate that the far end allows, against limits that it does not know."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+
+from batch.engine.seeking import SeekingPacer
+
+
+class Limit:
+    """A far end that lets `per_s` through in any second; `pacer` sends to it, a millisecond at a time."""
+
+    def __init__(self, per_s: int, *, latency_s: float = 0.03, retry_after_s: float = 0.0) -> None:
+        self.now_s = 0.0
+        self.sent: list[float] = []
+        self.turned_away: list[float] = []
+        self.per_s = per_s
+        self._latency_s = latency_s
+        self._retry_after_s = retry_after_s
+        self._let_through = deque[float]()
+        self._answers = deque[tuple[float, float, bool]]()
+
+    def run(self, pacer: SeekingPacer, until_s: float) -> None:
+        """Send whenever the pacer lets go, and hear the answers when they come."""
+        while self.now_s < until_s:
+            while self._answers and self._answers[0][0] <= self.now_s:
+                _, left_at_s, is_let_through = self._answers.popleft()
+                pacer.answered(left_at_s)
+                if is_let_through:
+                    pacer.accepted(left_at_s)
+                else:
+                    pacer.throttled(left_at_s)
+                    pacer.pause_until(self.now_s + self._retry_after_s)
+            while pacer.take_now():
+                self._arrive()
+            self.now_s += 0.001
+
+    def _arrive(self) -> None:
+        while self._let_through and self._let_through[0] <= self.now_s - 1.0:
+            self._let_through.popleft()
+        is_let_through = len(self._let_through) < self.per_s
+        if is_let_through:
+            self._let_through.append(self.now_s)
+        else:
+            self.turned_away.append(self.now_s)
+        self.sent.append(self.now_s)
+        self._answers.append((self.now_s + self._latency_s, self.now_s, is_let_through))
+
+
+@pytest.mark.parametrize("retry_after_s", [0.0, 1.0])
+@pytest.mark.parametrize("per_s", [10, 50, 300])
+def test_search_settles_just_below_the_limit(per_s: int, retry_after_s: float) -> None:
+    """After the first minute at least 90 % of the limit is used, and at most 1 % of answers are 429."""
+    limit = Limit(per_s, retry_after_s=retry_after_s)
+    limit.run(SeekingPacer(now=lambda: limit.now_s), 180.0)
+    late = [at for at in limit.sent if at >= 60.0]
+    assert len(late) / 120.0 >= 0.9 * per_s
+    assert len(limit.turned_away) <= 0.01 * len(limit.sent)
+
+
+def test_search_begins_low_and_says_when_it_has_found() -> None:
+    """The first second is slow, and nothing is said to be found before the far end has spoken."""
+    limit = Limit(50)
+    pacer = SeekingPacer(now=lambda: limit.now_s)
+    limit.run(pacer, 1.0)
+    assert len(limit.sent) <= 4
+    assert pacer.found_per_s is None
+    limit.run(pacer, 30.0)
+    assert pacer.found_per_s == pytest.approx(48, abs=2)
+
+
+def test_what_an_earlier_run_found_is_begun_with() -> None:
+    """A known rate is begun with a little below it, so that nobody has to be told again."""
+    limit = Limit(50)
+    limit.run(SeekingPacer(now=lambda: limit.now_s, known_per_s=48.0), 20.0)
+    assert len(limit.sent) >= 20 * 40
+    assert len(limit.turned_away) <= 0.01 * len(limit.sent)
+
+
+def test_rate_that_the_far_end_names_is_kept() -> None:
+    """A named rate ends the search, just below it."""
+    limit = Limit(1000)
+    pacer = SeekingPacer(now=lambda: limit.now_s)
+    pacer.at_most(1.0)
+    assert pacer.found_per_s == pytest.approx(0.95)
