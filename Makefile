@@ -6,15 +6,16 @@ RUN    := $(BIN)/sipbatch
 SEEDS  ?= 20000
 FROM   ?= 1000
 
-.PHONY: help demo test test-browser pictures check soak fix bench clean
+.PHONY: help demo test test-browser pictures check soak fix bench constraints clean
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
-$(VENV)/.ready: pyproject.toml
+$(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "sipbatch needs Python 3.11 or newer; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group test --group check --group bench
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group test --group check --group bench \
+	    --constraint constraints.txt
 	@touch $@
 
 demo: $(VENV)/.ready  ## the main job against the embedded sandbox, which answers some requests with 429 and 503
@@ -38,7 +39,7 @@ pictures: $(VENV)/.ready ## the pictures of README and docs; apt installs what t
 	    as=; [ "$$(id -u)" = 0 ] || as=sudo; \
 	    $$as apt-get update -q && $$as apt-get install -y -q --no-install-recommends \
 	        tmux libreoffice-calc poppler-utils chromium fonts-dejavu-core; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs --constraint constraints.txt
 	$(BIN)/python docs/pictures/make_pictures.py
 
 check: $(VENV)/.ready ## format, lint, types and tests; what CI runs
@@ -56,6 +57,15 @@ fix: $(VENV)/.ready   ## format and mend what can be mended
 
 bench: $(VENV)/.ready ## speed and memory beside their peers, as a table of ratios
 	$(BIN)/python -m benchmarks
+
+constraints:     ## the newest versions of everything, for constraints.txt; `make check` says whether they will do
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group test --group check --group bench
+	{ sed -n '/^#/p' constraints.txt; \
+	  $(BIN)/python -m pip list --format=freeze --exclude-editable --exclude pip --exclude setuptools; } > constraints.new
+	mv constraints.new constraints.txt
+	@touch $(VENV)/.ready
 
 clean:           ## remove what make made
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
