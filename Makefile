@@ -14,7 +14,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "sipbatch needs Python 3.11 or newer; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group test --group check --group bench \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group test --group check \
 	    --constraint constraints.txt
 	@touch $@
 
@@ -61,7 +61,7 @@ bench: $(VENV)/.ready ## speed and memory beside their peers, as a table of rati
 constraints:     ## the newest versions of everything, for constraints.txt; `make check` says whether they will do
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group test --group check --group bench
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group test --group check
 	{ sed -n '/^#/p' constraints.txt; \
 	  $(BIN)/python -m pip list --format=freeze --exclude-editable --exclude pip --exclude setuptools; } > constraints.new
 	mv constraints.new constraints.txt

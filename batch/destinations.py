@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from batch.errors import UsageError
 from batch.target import Target
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from batch.bland.sandbox_options import SandboxOptions
 
 LIVE_URL = "https://api.bland.ai"
+
+#: What carries the requests; the values of `batch.bland.api.BlandTarget`'s `transport`.
+Carrier = Literal["direct", "httpx"]
+DEFAULT_TRANSPORT: Carrier = "direct"
 
 #: Every key that this process has read, so that a traceback can be shown without them.
 KEYS_READ: list[ApiKey] = []
@@ -69,6 +73,7 @@ class Live:
     auth_scheme: str = "bearer"
     key_file: Path | None = None
     account: str = ""
+    transport: Carrier = DEFAULT_TRANSPORT
 
     @property
     def name(self) -> str:
@@ -89,6 +94,7 @@ class Live:
             "auth_scheme": self.auth_scheme,
             "key_file": None if self.key_file is None else str(self.key_file.absolute()),
             "account": self.account,
+            "transport": self.transport,
         }
 
     async def probe(self) -> None:
@@ -99,7 +105,13 @@ class Live:
         """Connections are made as they are needed."""
         from batch.bland.api import BlandTarget
 
-        return BlandTarget(self.base_url, self.key, scheme=self.auth_scheme, connections=connections)
+        return BlandTarget(
+            self.base_url,
+            self.key,
+            scheme=self.auth_scheme,
+            connections=connections,
+            transport=self.transport,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +119,7 @@ class EmbeddedSandbox:
     """The sandbox, started beside the run in this process; what it was sent is gone with it."""
 
     options: Mapping[str, object] = field(default_factory=dict)
+    transport: Carrier = DEFAULT_TRANSPORT
 
     @property
     def name(self) -> str:
@@ -126,7 +139,7 @@ class EmbeddedSandbox:
     @property
     def pinned(self) -> Mapping[str, object]:
         """How it behaves."""
-        return {"sandbox": dict(self.options)}
+        return {"sandbox": dict(self.options), "transport": self.transport}
 
     async def probe(self) -> None:
         """It is there when it is opened."""
@@ -146,7 +159,9 @@ class EmbeddedSandbox:
 
         async with serve(sandbox_options(self.options)) as sandbox:
             key = ApiKey(_SANDBOX_KEY, source="the sandbox")
-            async with BlandTarget(sandbox.base_url, key, connections=connections, name=SANDBOX) as target:
+            async with BlandTarget(
+                sandbox.base_url, key, connections=connections, name=SANDBOX, transport=self.transport
+            ) as target:
                 yield target
 
 
@@ -202,7 +217,12 @@ def sandbox_options(given: Mapping[str, object]) -> SandboxOptions:
 
 
 def live(
-    base_url: str, *, key_file: Path | None = None, auth_scheme: str = "bearer", account: str = ""
+    base_url: str,
+    *,
+    key_file: Path | None = None,
+    auth_scheme: str = "bearer",
+    account: str = "",
+    transport: Carrier = DEFAULT_TRANSPORT,
 ) -> Live:
     """The API at this address, with the key that the environment, the key file or a `.env` has.
 
@@ -216,25 +236,37 @@ def live(
     url = read_address(base_url).url
     key = find_key(os.environ, Path.cwd(), key_file)
     KEYS_READ.append(key)
-    return Live(url, key, auth_scheme, key_file, account)
+    return Live(url, key, auth_scheme, key_file, account, transport)
 
 
 def pinned_destination(
-    options: Mapping[str, object], target: str, *, key_file: Path | None = None
+    options: Mapping[str, object],
+    target: str,
+    *,
+    key_file: Path | None = None,
+    transport: Carrier | None = None,
 ) -> Destination:
-    """The destination that a run was pinned with; `key_file` is used in place of the pinned one.
+    """The destination that a run was pinned with; what is given here is used in place of what was pinned.
 
     `UsageError` if only the caller who made the run can make its target again.
     """
+    pinned: Carrier = "httpx" if options.get("transport") == "httpx" else DEFAULT_TRANSPORT
+    transport = transport or pinned
     match options:
         case {"sandbox": dict(sandbox)}:
-            return EmbeddedSandbox(sandbox)
+            return EmbeddedSandbox(sandbox, transport)
         case {"base_url": str(base_url), "auth_scheme": str(auth_scheme), **rest}:
             pinned_file = rest.get("key_file")
             if key_file is None and isinstance(pinned_file, str):
                 key_file = Path(pinned_file)
             account = str(rest.get("account", ""))
-            return live(base_url, key_file=key_file, auth_scheme=auth_scheme, account=account)
+            return live(
+                base_url,
+                key_file=key_file,
+                auth_scheme=auth_scheme,
+                account=account,
+                transport=transport,
+            )
         case _:
             raise UsageError(
                 f"this run was sent to {target} by a program of its own, not by this command. "

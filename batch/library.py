@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from batch.destinations import (
+    DEFAULT_TRANSPORT,
     LIVE_URL,
+    Carrier,
     Destination,
     EmbeddedSandbox,
     Given,
@@ -229,14 +231,16 @@ def api(
     key_file: AnyPath | None = None,
     auth_scheme: Literal["bearer", "raw"] = "bearer",
     account: str = "",
+    transport: Carrier = DEFAULT_TRANSPORT,
 ) -> Live:
     """The API as a target, with the key from `BLAND_API_KEY`, the key file or a `.env`.
 
-    `account` is a name of your own, where several accounts share a workspace.
+    `account` is a name of your own, where several accounts share a workspace. `transport` is `direct`, which
+    costs least, or `httpx`, which goes through httpx and aiohttp.
     `CredentialsError` if there is none, or others can read it; `UsageError` for an address that is none.
     """
     path = None if key_file is None else Path(key_file)
-    return live(base_url, key_file=path, auth_scheme=auth_scheme, account=account)
+    return live(base_url, key_file=path, auth_scheme=auth_scheme, account=account, transport=transport)
 
 
 def _destination(target: Destination | Target | str) -> Destination:

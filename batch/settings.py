@@ -53,6 +53,7 @@ SETTINGS: dict[str, Kind] = {
     "max_failures": Kind.TEXT,
     "base_url": Kind.TEXT,
     "auth_scheme": Kind.TEXT,
+    "transport": Kind.TEXT,
     "account": Kind.TEXT,
     "snapshot": Kind.FLAG,
     "verify": Kind.FLAG,

@@ -1,6 +1,6 @@
 """Sends N requests and prints JSON: `engine` with journal and pacer, `loop` with the client alone.
 
-`python -m benchmarks.sending engine|loop BASE_URL N CONNECTIONS [RATE]`
+`python -m benchmarks.sending engine|loop BASE_URL N CONNECTIONS [RATE [direct|httpx]]`
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import anyio
 import numpy as np
@@ -19,6 +20,7 @@ import numpy as np
 from batch.bland.api import BlandTarget
 from batch.bland.credentials import ApiKey
 from batch.clock import real_clock
+from batch.destinations import Carrier
 from batch.engine.pacer import parse_rates
 from batch.journal.protocol import NewRun
 from batch.journal.sqlite import SqliteJournal
@@ -72,13 +74,13 @@ def plan_of(count: int) -> Plan:
     )
 
 
-async def engine(base_url: str, count: int, connections: int, rate: str) -> float:
+async def engine(base_url: str, count: int, connections: int, rate: str, transport: Carrier) -> float:
     """The whole run, durable; returns its seconds, planning and pinning left out."""
     with tempfile.TemporaryDirectory() as folder:
         journal = SqliteJournal(Path(folder) / "journal.db")
         run_id = journal.create_run(plan_of(count), NewRun("bench", time.time()))
         options = RunOptions(rates=parse_rates(rate), concurrency=connections)
-        async with BlandTarget(base_url, _KEY, connections=connections) as target:
+        async with BlandTarget(base_url, _KEY, connections=connections, transport=transport) as target:
             began = time.perf_counter()
             ending = await run(journal, run_id, target, options, clock=real_clock())
             took_s = time.perf_counter() - began
@@ -87,11 +89,11 @@ async def engine(base_url: str, count: int, connections: int, rate: str) -> floa
     return took_s
 
 
-async def loop(base_url: str, count: int, connections: int, _rate: str) -> float:
+async def loop(base_url: str, count: int, connections: int, _rate: str, transport: Carrier) -> float:
     """The client alone, as fast as it goes: no journal, no pace, no retries."""
     body = Payload.of(BLOCKS).body
     numbers = iter(range(FIRST_NUMBER, FIRST_NUMBER + count))
-    async with BlandTarget(base_url, _KEY, connections=connections) as target:
+    async with BlandTarget(base_url, _KEY, connections=connections, transport=transport) as target:
 
         async def work() -> None:
             for number in numbers:
@@ -108,10 +110,11 @@ async def loop(base_url: str, count: int, connections: int, _rate: str) -> float
 if __name__ == "__main__":
     what, base_url, count, connections = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     rate = sys.argv[5] if len(sys.argv) > 5 else "1000000/s"
+    transport = cast(Carrier, sys.argv[6] if len(sys.argv) > 6 else "direct")
     work = {"engine": engine, "loop": loop}[what]
     before = resource.getrusage(resource.RUSAGE_SELF)
     took_s = anyio.run(
-        partial(work, base_url, count, connections, rate), backend_options={"use_uvloop": True}
+        partial(work, base_url, count, connections, rate, transport), backend_options={"use_uvloop": True}
     )
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -1,72 +1,34 @@
-"""Send requests to Bland's API over HTTPS: the target that operators use.
-
-On httpx's types over the aiohttp transport, driven without a client in between: httpx's own pool looks at
-every connection for every request, and its client costs more than the sending.
-"""
+"""Send requests to Bland's API over HTTPS: the target that operators use."""
 
 from __future__ import annotations
 
 import logging
-import ssl
-import zlib
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Self, cast
+from typing import TYPE_CHECKING, Literal, Self
+from urllib.parse import urlencode
 
-import aiohttp
 import anyio
-import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from batch.bland.address import Address, read_address, tls_context
 from batch.bland.answers import judge
 from batch.bland.bodies import NOT_JSON, read_json
 from batch.bland.credentials import ApiKey, auth_header
-from batch.bland.mishaps import UNTRUSTED, cut_off, judge_mishap, too_large, undecodable, why_not_connected
+from batch.bland.mishaps import UNTRUSTED, root_of, why_not_connected
 from batch.bland.reading import attached_of, shown_of
+from batch.bland.transport import UnansweredError
 from batch.errors import UnreachableError
 from batch.read_back.readable import AttachedNumbers, Shown
 from batch.target import Outcome, Verdict
 from batch.version import __version__
 
+if TYPE_CHECKING:
+    from batch.bland.transport import Transport
+
 _CONFIG_PATH = "/v1/sip/config"
 #: No answer to a change comes near this; a list of all numbers may.
 _LARGEST_ANSWER_BYTES = 1_000_000
 _LARGEST_LIST_BYTES = 64_000_000
-#: A name is asked for again after this, so that a run of hours follows the API to another address.
-_DNS_TTL_S = 60
-_KEEPALIVE_S = 30.0
-#: How many compressions may lie on one another before it is malice.
-_MOST_ENCODINGS = 2
-_WBITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-_NO_HEADERS = httpx.Headers()
-
-
-class _Request(httpx.Request):
-    """One request made of parts that all share, for the transport alone.
-
-    The base class's own making parses the URL and copies the headers, which costs as much as the sending. The
-    headers are the session's.
-    """
-
-    def __init__(self, method: str, url: httpx.URL, body: bytes, extensions: dict[str, object]) -> None:
-        self.method = method
-        self.url = url
-        self.headers = _NO_HEADERS
-        self.extensions = extensions
-        self._body = body
-
-    @property
-    def content(self) -> bytes:
-        return self._body
-
-
-class _UnreadError(Exception):
-    """The body of an answer could not be read; the outcome says why."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        self.outcome = outcome
 
 
 class BlandTarget:
@@ -74,8 +36,9 @@ class BlandTarget:
 
     `connections` is the most that are open at once: as many as sends go on at once, so that none waits for
     another. `name` is the identity that keys carry (the base URL if it is left out). `scheme` is `bearer`
-    or `raw`. `ca_bundle` is a file or folder of certificates to trust instead of the usual ones. With
-    `trust_env` the proxies of the environment are used.
+    or `raw`. `ca_bundle` is a file or folder of certificates to trust instead of the usual ones. `transport`
+    is `direct`, which costs least, or `httpx`, which goes over httpx and aiohttp. With `trust_env` the
+    proxies of the environment are used, and it is always `httpx`.
     """
 
     def __init__(
@@ -87,6 +50,7 @@ class BlandTarget:
         name: str | None = None,
         scheme: str = "bearer",
         ca_bundle: Path | None = None,
+        transport: Literal["direct", "httpx"] = "direct",
         trust_env: bool = False,
         connect_timeout_s: float = 10.0,
     ) -> None:
@@ -97,9 +61,7 @@ class BlandTarget:
         self._connections = connections
         self._trust_env = trust_env
         self._connect_timeout_s = connect_timeout_s
-        # Where no TLS is spoken, a context that trusts nobody takes its place.
-        is_https = self._address.is_https
-        self._tls = tls_context(ca_bundle) if is_https else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._tls = tls_context(ca_bundle) if self._address.is_https else None
         self._headers = {
             "Authorization": auth_header(credentials, scheme),
             "Content-Type": "application/json",
@@ -107,12 +69,8 @@ class BlandTarget:
             "Accept-Encoding": "identity",
             "User-Agent": f"sipbatch/{__version__}",
         }
-        self._config_url = httpx.URL(self._address.url + _CONFIG_PATH)
-        # Once connected, time is bounded by the caller's deadline alone.
-        self._extensions: dict[str, object] = {
-            "timeout": {"connect": connect_timeout_s, "pool": connect_timeout_s}
-        }
-        self._transport: AiohttpTransport | None = None
+        self._is_httpx = trust_env or transport == "httpx"
+        self._transport: Transport | None = None
 
     @property
     def name(self) -> str:
@@ -126,33 +84,40 @@ class BlandTarget:
         # Both say at DEBUG and INFO which number is changed, and on an error may show headers.
         for logger in ("httpx", "httpcore", "aiohttp.client", "aiohttp.internal"):
             logging.getLogger(logger).setLevel(logging.CRITICAL)
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=self._connections,
-                ttl_dns_cache=_DNS_TTL_S,
-                keepalive_timeout=_KEEPALIVE_S,
-                ssl=self._tls,
-            ),
-            headers=self._headers,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=self._trust_env,
-        )
-        self._transport = AiohttpTransport(verify=self._tls, client=session)
+        self._transport = await self._new_transport().__aenter__()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         transport, self._transport = self._transport, None
         if transport is not None:
-            with anyio.CancelScope(shield=True):
-                await transport.aclose()
+            await transport.__aexit__(*exc_info)
+
+    def _new_transport(self) -> Transport:
+        if self._is_httpx:
+            from batch.bland.httpx_transport import HttpxTransport
+
+            return HttpxTransport(
+                self._address,
+                self._headers,
+                self._tls,
+                connections=self._connections,
+                connect_timeout_s=self._connect_timeout_s,
+                trust_env=self._trust_env,
+            )
+        from batch.bland.direct_transport import DirectTransport
+
+        return DirectTransport(
+            self._address,
+            self._headers,
+            self._tls,
+            connections=self._connections,
+            connect_timeout_s=self._connect_timeout_s,
+        )
 
     async def send(self, number: str, direction: str, payload: bytes) -> Outcome:
         """Change one direction of one number; see `batch.target.Target.send`."""
         head = f'{{"phone_number":"{number}","direction":"{direction}",'.encode()
-        outcome, _ = await self._exchange(
-            "PATCH", self._config_url, head + payload[1:], _LARGEST_ANSWER_BYTES
-        )
+        outcome, _ = await self._exchange("PATCH", _CONFIG_PATH, head + payload[1:], _LARGEST_ANSWER_BYTES)
         return outcome
 
     async def probe(self) -> None:
@@ -164,11 +129,11 @@ class BlandTarget:
             with anyio.fail_after(self._connect_timeout_s):
                 stream = await (
                     anyio.connect_tcp(address.host, address.port, tls=True, ssl_context=self._tls)
-                    if address.is_https
+                    if self._tls
                     else anyio.connect_tcp(address.host, address.port)
                 )
         except OSError as error:
-            code, why = why_not_connected(_root(error), address)
+            code, why = why_not_connected(root_of(error), address)
             advice = "If it is signed by an authority of your own, name that one's file with SSL_CERT_FILE."
             if code != UNTRUSTED:
                 advice = "Check the address and the network."
@@ -185,8 +150,8 @@ class BlandTarget:
         largest_bytes: int = _LARGEST_ANSWER_BYTES,
     ) -> tuple[Outcome, object]:
         """GET a path: how it ended, and the JSON value of an answer that was accepted (else None)."""
-        url = httpx.URL(self._address.url + path, params=dict(params or {}))
-        outcome, body = await self._exchange("GET", url, b"", largest_bytes)
+        query = f"?{urlencode(params)}" if params else ""
+        outcome, body = await self._exchange("GET", path + query, b"", largest_bytes)
         value = read_json(body) if outcome.verdict is Verdict.ACCEPTED else None
         return outcome, None if value is NOT_JSON else value
 
@@ -213,97 +178,17 @@ class BlandTarget:
         return outcome, attached_of(found) if outcome.verdict is Verdict.ACCEPTED else None
 
     async def _exchange(
-        self, method: str, url: httpx.URL, body: bytes, largest_bytes: int
+        self, method: str, path: str, body: bytes, largest_bytes: int
     ) -> tuple[Outcome, bytes]:
         """Send one request and judge what comes back; with it, the body that was read."""
         if self._transport is None:
             raise RuntimeError(
                 "a BlandTarget is entered before it sends: async with BlandTarget(...) as target"
             )
-        request = _Request(method, url, body, self._extensions)
         try:
-            response = await self._transport.handle_async_request(request)
-        # Whatever it is, a request that was perhaps sent has no answer: that is ambiguous, and no crash.
-        except Exception as error:
-            return judge_mishap(error, self._address), b""
-        status = response.status_code
-        fields = _fields(response)
-        try:
-            answer = await _body(response, fields, largest_bytes)
-        except _UnreadError as unread:
-            if 200 <= status < 300:
-                return unread.outcome, b""
-            answer = b""  # the status says enough
-        return judge(status, fields, answer, redact=self._key.redact), answer
-
-
-def _root(error: BaseException) -> BaseException:
-    """The error of the first address tried, where several were: the outer ones say nothing."""
-    while True:
-        if isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        elif type(error) is OSError and error.errno is None and error.__cause__ is not None:
-            error = error.__cause__
-        else:
-            return error
-
-
-def _fields(response: httpx.Response) -> dict[str, str]:
-    """The headers by their lower-case names; those that come twice are joined."""
-    fields: dict[str, str] = {}
-    for raw_name, raw_value in response.headers.raw:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        fields[name] = f"{fields[name]}, {value}" if name in fields else value
-    return fields
-
-
-async def _body(response: httpx.Response, fields: Mapping[str, str], largest_bytes: int) -> bytes:
-    """The whole body, unpacked; `_UnreadError` if it is cut off, too large or not to be unpacked.
-
-    The connection goes back to the pool, or is closed if anything of the body was left.
-    """
-    status = response.status_code
-    raw = bytearray()
-    stream = cast(httpx.AsyncByteStream, response.stream)
-    try:
-        async with aclosing(cast("AsyncGenerator[bytes, None]", aiter(stream))) as chunks:
-            async for chunk in chunks:
-                raw += chunk
-                if len(raw) > largest_bytes:
-                    raise _UnreadError(too_large(status, largest_bytes))
-    except _UnreadError:
-        raise
-    except Exception:
-        raise _UnreadError(cut_off(status)) from None
-    finally:
-        # Lets go of the connection before it waits for anything, so that cancelling cannot keep it.
-        await stream.aclose()
-    if not raw:
-        if status not in (204, 205, 304) and not {"content-length", "transfer-encoding"} & fields.keys():
-            # The server closed the connection behind the headers: this may be all, or the rest was lost.
-            raise _UnreadError(cut_off(status))
-        return b""
-    return _unpacked(bytes(raw), status, fields.get("content-encoding", ""), largest_bytes)
-
-
-def _unpacked(body: bytes, status: int, encodings: str, largest_bytes: int) -> bytes:
-    """The body without its compression, which was not asked for; never more than the bound is unpacked."""
-    names = [name for part in encodings.split(",") if (name := part.strip().lower()) not in ("", "identity")]
-    if len(names) > _MOST_ENCODINGS:
-        raise _UnreadError(undecodable(status))
-    for name in reversed(names):
-        if name not in _WBITS:
-            raise _UnreadError(undecodable(status))
-        wbits = _WBITS[name]
-        if name == "deflate" and body[:1] and body[0] & 0x0F != 8:
-            wbits = -15  # without the header that the standard asks for, as some servers send it
-        unpacker = zlib.decompressobj(wbits)
-        try:
-            body = unpacker.decompress(body, largest_bytes + 1)
-        except zlib.error:
-            raise _UnreadError(undecodable(status)) from None
-        if len(body) > largest_bytes:
-            raise _UnreadError(too_large(status, largest_bytes))
-        if not unpacker.eof:
-            raise _UnreadError(cut_off(status))
-    return body
+            answer = await self._transport.exchange(method, path, body, largest_bytes=largest_bytes)
+        except UnansweredError as mishap:
+            return mishap.outcome, b""
+        if answer.flaw is not None and 200 <= answer.status < 300:
+            return answer.flaw, b""  # behind any other status, the status says enough
+        return judge(answer.status, answer.fields, answer.body, redact=self._key.redact), answer.body

@@ -1,8 +1,6 @@
 """What a send that brought no answer says: nothing was sent, or it may have been applied.
 
-httpx-aiohttp turns every connection error of aiohttp's into `httpx.ConnectTimeout`, those after the request
-was sent included; so it is the cause that is judged. The text of an exception is never shown: some hold the
-headers.
+The text of an exception is never shown: some hold the headers.
 """
 
 from __future__ import annotations
@@ -11,36 +9,12 @@ import errno
 import socket
 import ssl
 
-import aiohttp
-
 from batch.bland.address import Address
 from batch.target import Advice, Outcome, Verdict
 
 _OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 #: The code of an address whose certificate cannot be verified.
 UNTRUSTED = "TLS_UNTRUSTED"
-
-
-def judge_mishap(error: Exception, address: Address) -> Outcome:
-    """The outcome of a send that ended with an exception and brought no status."""
-    cause = error if isinstance(error, aiohttp.ClientError | OSError) else (error.__cause__ or error)
-    match cause:
-        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            return _not_sent("PROXY_FAILED", f"the proxy made no connection to {address.host}")
-        case aiohttp.ClientConnectorCertificateError():
-            return _not_sent(*why_not_connected(cause.certificate_error, address))
-        case aiohttp.ClientConnectorError():
-            return _not_sent(*why_not_connected(cause.os_error, address))
-        case aiohttp.ConnectionTimeoutError():
-            return _not_sent(*why_not_connected(cause, address))
-        case aiohttp.ClientResponseError():
-            return _in_doubt("BAD_ANSWER", f"{address.host} answered with something that is not proper HTTP")
-        case aiohttp.ClientPayloadError():
-            return cut_off()
-        case aiohttp.ClientConnectionError() | OSError() | EOFError():
-            return _in_doubt("CONNECTION_LOST", "the connection broke before the answer came")
-        case _:
-            return _in_doubt("NO_ANSWER", f"no answer could be read ({type(cause).__name__})")
 
 
 def why_not_connected(error: BaseException, address: Address) -> tuple[str, str]:
@@ -64,14 +38,35 @@ def why_not_connected(error: BaseException, address: Address) -> tuple[str, str]
             return "CONNECT_FAILED", f"no connection to {address.host_and_port} came about"
 
 
+def root_of(error: BaseException) -> BaseException:
+    """The error of the first address tried, where several were: the outer ones say nothing."""
+    while True:
+        if isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        elif type(error) is OSError and error.errno is None and error.__cause__ is not None:
+            error = error.__cause__
+        else:
+            return error
+
+
+def bad_answer(host: str) -> Outcome:
+    """The outcome of an answer that is none of HTTP."""
+    return in_doubt("BAD_ANSWER", f"{host} answered with something that is not proper HTTP")
+
+
+def connection_lost() -> Outcome:
+    """The outcome of a send whose connection ended before the head of an answer had come."""
+    return in_doubt("CONNECTION_LOST", "the connection broke before the answer came")
+
+
 def cut_off(status: int | None = None) -> Outcome:
     """The outcome of an answer whose end did not arrive."""
-    return _in_doubt("ANSWER_CUT_OFF", "the answer ended in the middle", status)
+    return in_doubt("ANSWER_CUT_OFF", "the answer ended in the middle", status)
 
 
 def undecodable(status: int) -> Outcome:
     """The outcome of an answer whose compression is broken, or none that was asked for."""
-    return _in_doubt("BAD_ANSWER", "the answer is compressed in a way that cannot be read", status)
+    return in_doubt("BAD_ANSWER", "the answer is compressed in a way that cannot be read", status)
 
 
 def too_large(status: int, largest_bytes: int) -> Outcome:
@@ -86,14 +81,16 @@ def too_large(status: int, largest_bytes: int) -> Outcome:
     )
 
 
-def _not_sent(code: str, text: str) -> Outcome:
+def not_sent(code: str, text: str) -> Outcome:
+    """The outcome of a send that met no connection."""
     message = f"{text}; nothing was sent"
     if code == UNTRUSTED:
         return Outcome(Verdict.REFUSED, Advice.UNTRUSTED, error_code=code, message=message)
     return Outcome(Verdict.TRANSIENT, Advice.UNREACHABLE, error_code=code, message=message)
 
 
-def _in_doubt(code: str, text: str, status: int | None = None) -> Outcome:
+def in_doubt(code: str, text: str, status: int | None = None) -> Outcome:
+    """The outcome of a send that reached the far end, or may have."""
     return Outcome(
         Verdict.AMBIGUOUS,
         http_status=status,

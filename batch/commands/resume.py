@@ -10,7 +10,7 @@ import click
 from batch.commands.run_options import (
     Given,
     command_line,
-    key_file_option,
+    reconnect_options,
     sending_options,
     workspace_option,
 )
@@ -20,6 +20,7 @@ from batch.states import RunState
 from batch.workspace import UNFINISHED, Workspace, find_run
 
 if TYPE_CHECKING:
+    from batch.destinations import Carrier
     from batch.journal.protocol import RunRecord
 
 EPILOG = """Exit codes are those of `sipbatch run`. Examples:
@@ -33,7 +34,7 @@ EPILOG = """Exit codes are those of `sipbatch run`. Examples:
 @click.command(name="resume", epilog=EPILOG)
 @click.argument("run", required=False, metavar="[RUN]")
 @sending_options
-@key_file_option
+@reconnect_options
 @workspace_option
 @talk_options
 @click.option("--yes", is_flag=True, hidden=True, help="Taken for the sake of scripts; resume asks nothing.")
@@ -45,6 +46,7 @@ def command(
     *,
     run: str | None,
     key_file: Path | None,
+    transport: Carrier | None,
     workspace: Path,
     quiet: bool,
     log_format: LogFormat,
@@ -73,7 +75,7 @@ def command(
                 f"Run {found.id} is completed: nothing is left to send. "
                 f"`{command_line(place, 'retry', found.id)}` sends again what failed or is unknown."
             )
-        destination = pinned_destination(found.options, found.target, key_file=key_file)
+        destination = pinned_destination(found.options, found.target, key_file=key_file, transport=transport)
         rollout.check_trusted(found)
         had = Sending.from_pinned(found.options).at_last_rate(rollout.journal.events(found.id))
         sending = Given(params).sending_over(ctx, had)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch.commands.run_options import Given, key_file_option, sending_options, workspace_option
+from batch.commands.run_options import Given, reconnect_options, sending_options, workspace_option
 from batch.commands.talk import LogFormat, Talk, confirm, require_terminal, talk_options
 from batch.errors import UsageError
 from batch.report.lines import printable
@@ -16,6 +16,7 @@ from batch.states import RequestState
 from batch.workspace import Workspace, find_run
 
 if TYPE_CHECKING:
+    from batch.destinations import Carrier
     from batch.journal.protocol import Journal, Pick, RunRecord
 
 EPILOG = """Exit codes are those of `sipbatch run`. Examples:
@@ -34,7 +35,7 @@ STATES = frozenset({RequestState.FAILED, RequestState.UNKNOWN})
 @click.option("--template", metavar="NAME", help="Only the requests of this template.")
 @click.option("--yes", is_flag=True, help="Do not ask; needed where there is no terminal.")
 @sending_options
-@key_file_option
+@reconnect_options
 @workspace_option
 @talk_options
 @click.option("--json", "as_json", is_flag=True, help="Print the new run's summary as JSON.")
@@ -48,6 +49,7 @@ def command(
     template: str | None,
     yes: bool,
     key_file: Path | None,
+    transport: Carrier | None,
     workspace: Path,
     quiet: bool,
     log_format: LogFormat,
@@ -85,7 +87,9 @@ def command(
         if not count:
             talk.say(f"Run {parent.id}: nothing failed and nothing is unknown, so there is nothing to retry.")
             return 0
-        destination = pinned_destination(parent.options, parent.target, key_file=key_file)
+        destination = pinned_destination(
+            parent.options, parent.target, key_file=key_file, transport=transport
+        )
         sending = Given(params).sending_over(ctx, Sending.from_pinned(parent.options))
         what = f"{count:,} request{'' if count == 1 else 's'} of run {parent.id}"
         where = f"{destination.in_words} {pace(count, sending)}"

@@ -10,7 +10,7 @@ import click
 
 from batch.commands.run_options import (
     Given,
-    key_file_option,
+    reconnect_options,
     sending_options,
     workspace_option,
 )
@@ -22,6 +22,7 @@ from batch.workspace import UNFINISHED, Workspace, find_run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from batch.destinations import Carrier
     from batch.fleet.plan_diff import PlanDiff
     from batch.fleet.rolling_back import Rollback
     from batch.journal.protocol import Journal
@@ -44,7 +45,7 @@ REJECTS_SHOWN = 20
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would be sent, in full, and send nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask; needed where there is no terminal.")
 @sending_options
-@key_file_option
+@reconnect_options
 @workspace_option
 @talk_options
 @click.option("--json", "as_json", is_flag=True, help="Print the new run's summary, or the plan, as JSON.")
@@ -57,6 +58,7 @@ def command(
     only_plan: bool,
     yes: bool,
     key_file: Path | None,
+    transport: Carrier | None,
     workspace: Path,
     quiet: bool,
     log_format: LogFormat,
@@ -113,7 +115,9 @@ def command(
             if as_json:
                 deliver(_json(rollback, diff))
             return EXIT_SOME_FAILED if rollback.impossible_count else 0
-        destination = pinned_destination(taken_back.options, taken_back.target, key_file=key_file)
+        destination = pinned_destination(
+            taken_back.options, taken_back.target, key_file=key_file, transport=transport
+        )
         sending = options.sending_over(ctx, Sending.from_pinned(taken_back.options))
         check_reachable(destination)
         if not yes:

@@ -138,6 +138,12 @@ _ADDRESS = (
     ),
 )
 
+_TRANSPORT = click.option(
+    "--transport",
+    type=click.Choice(["direct", "httpx"]),
+    help="What carries the requests: direct costs least, httpx is httpx over aiohttp.  [default: direct]",
+)
+
 _ACCOUNT = click.option(
     "--account",
     default="",
@@ -208,7 +214,7 @@ def pace_options(function: Callable[..., R]) -> Callable[..., R]:
 
 def destination_options(function: Callable[..., R]) -> Callable[..., R]:
     """Give a command the options on where to send and with which key."""
-    return _decorated(function, (*_ADDRESS, _ACCOUNT, *_SANDBOX, _KEY_FILE))
+    return _decorated(function, (*_ADDRESS, _ACCOUNT, *_SANDBOX, _KEY_FILE, _TRANSPORT))
 
 
 def address_options(function: Callable[..., R]) -> Callable[..., R]:
@@ -224,6 +230,11 @@ def fleet_options(function: Callable[..., R]) -> Callable[..., R]:
 def key_file_option(function: Callable[..., R]) -> Callable[..., R]:
     """Give a command `--key-file`."""
     return _decorated(function, (_KEY_FILE,))
+
+
+def reconnect_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command `--key-file` and `--transport`: how to reach again what a run was sent to."""
+    return _decorated(function, (_KEY_FILE, _TRANSPORT))
 
 
 def key_options(function: Callable[..., R]) -> Callable[..., R]:
@@ -269,7 +280,7 @@ class Given:
 
     def destination(self, ctx: click.Context) -> Destination:
         """Where to send; `UsageError` if options contradict each other, `CredentialsError` without a key."""
-        from batch.destinations import EmbeddedSandbox, live
+        from batch.destinations import DEFAULT_TRANSPORT, EmbeddedSandbox, live
 
         sandbox = self._sandbox()
         if not self.params["sandbox"]:
@@ -280,10 +291,11 @@ class Given:
                 key_file=self.params["key_file"],
                 auth_scheme=self.params["auth_scheme"],
                 account=self.params["account"],
+                transport=self.params["transport"] or DEFAULT_TRANSPORT,
             )
         if ctx.get_parameter_source("base_url") is ParameterSource.COMMANDLINE:
             raise UsageError("--sandbox and --base-url name two different places: leave one out.")
-        destination = EmbeddedSandbox(sandbox)
+        destination = EmbeddedSandbox(sandbox, self.params["transport"] or DEFAULT_TRANSPORT)
         destination.check()
         return destination
 

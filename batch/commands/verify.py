@@ -13,8 +13,8 @@ import click
 from batch.commands.run_options import (
     Given,
     command_line,
-    key_file_option,
     pace_options,
+    reconnect_options,
     workspace_option,
     workspace_words,
 )
@@ -24,7 +24,7 @@ from batch.states import StopReason
 from batch.workspace import Workspace, find_run
 
 if TYPE_CHECKING:
-    from batch.destinations import Destination
+    from batch.destinations import Carrier, Destination
     from batch.journal.protocol import Counts, Journal, RunRecord
     from batch.read_back.verifying import Verified
     from batch.reporting import ReportFiles
@@ -47,7 +47,7 @@ could not be read; 75 try later; 77 the key is refused, or may not read; 130 and
 @click.argument("run", required=False, metavar="[RUN]")
 @click.option("--anew", is_flag=True, help="Read all of it, also what an interrupted verify has read.")
 @pace_options
-@key_file_option
+@reconnect_options
 @workspace_option
 @talk_options
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
@@ -59,6 +59,7 @@ def command(
     run: str | None,
     anew: bool,
     key_file: Path | None,
+    transport: Carrier | None,
     workspace: Path,
     quiet: bool,
     log_format: LogFormat,
@@ -91,7 +92,7 @@ def command(
         if not count:
             talk.say(f"Run {found.id}: nothing was sent that could be read back.")
             return 0
-        destination = pinned_destination(found.options, found.target, key_file=key_file)
+        destination = pinned_destination(found.options, found.target, key_file=key_file, transport=transport)
         _check_remembered(destination)
         sending = Given(params).sending_over(ctx, Sending.from_pinned(found.options))
         since = None if anew else unfinished_since(journal.events(found.id))

@@ -31,8 +31,16 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """The target is asyncio's: aiohttp knows no other."""
+    """The target is asyncio's: neither transport knows any other."""
     return "asyncio"
+
+
+@pytest.fixture(params=["direct", "httpx"], autouse=True)
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whatever a network does, both transports make the same of it."""
+    assert BlandTarget.__init__.__kwdefaults__["transport"] == "direct"
+    monkeypatch.setitem(BlandTarget.__init__.__kwdefaults__, "transport", request.param)
+    return str(request.param)
 
 
 def target_at(server: Server | str, *, connections: int = 1, connect_timeout_s: float = 10.0) -> BlandTarget:
