@@ -65,10 +65,12 @@ class Blame:
 
         Of an object, it is those who filled the fields that the message names.
         """
+        # An override replaces all that the template has below it; what it replaced is still in the trace.
+        override = next((path[:end] for end in range(len(path) + 1) if path[:end] in self._overridden), None)
+        if override is not None:
+            return Culprits(None, override=override)
         for end in range(len(path), -1, -1):
             part = path[:end]
-            if part in self._overridden:
-                return Culprits(None, override=part)
             source = self._trace.get(part)
             if source is None:
                 made_by = next(self._overrides_below(part), None)

@@ -102,3 +102,12 @@ def test_overrides_at_fault(failover: Template, path: tuple[str | int, ...], cel
     assert filled.payload is None
     assert [one.column for one in filled.problems] == [".".join(map(str, path))]
     assert said in filled.problems[0].message
+
+
+def test_an_element_of_an_override_is_not_the_templates(alerts: Template) -> None:
+    """A wrong element of a list cell is told of the cell's column, though the template has a list there too."""
+    filled = alerts.fill({}, {("codec_config", "codecs"): "PCMU;opus"})
+    [problem] = filled.problems
+    assert problem.column == "codec_config.codecs"
+    assert problem.message.startswith("codec_config.codecs.1 must be one of")
+    assert 'Did you mean "Opus"?' in problem.message
