@@ -7,13 +7,11 @@ import unicodedata
 from collections.abc import Callable
 
 from batch.sheets.columns import word_of
+from batch.sheets.error_cells import is_error
 
 _SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d*)?[eE][+-]?\d+")
-_ERROR = re.compile(
-    r"#(?:N/A|NA|REF!|VALUE!|NAME\?|NUM!|DIV/0!|NULL!|SPILL!|CALC!|FIELD!|BLOCKED!|CONNECT!|UNKNOWN!|"
-    r"GETTING_DATA|#*)|Err:\d+",
-    re.IGNORECASE,
-)
+#: A column that is too narrow, copied as it is shown.
+_NARROW = re.compile(r"#+")
 _TIME = r"(?:[T ]+\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?Z?)?"
 _DATE = re.compile(
     rf"[12]\d{{3}}([-/.])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01]){_TIME}"
@@ -54,7 +52,11 @@ _EVIDENCE: tuple[tuple[Callable[[str], object], str, str], ...] = (
         "has lost digits: a spreadsheet shows a long number so. Format the column as text, and enter the "
         "number again",
     ),
-    (_ERROR.fullmatch, "error_cell", "is a spreadsheet's error: mend its formula, or enter the number"),
+    (
+        lambda text: is_error(text) or _NARROW.fullmatch(text),
+        "error_cell",
+        "is a spreadsheet's error: mend its formula, or enter the number",
+    ),
     (_DATE.fullmatch, "date", "is a date or a time: a spreadsheet may have turned a number into it"),
     (
         lambda text: word_of(text) == "phone_number",
@@ -62,7 +64,11 @@ _EVIDENCE: tuple[tuple[Callable[[str], object], str, str], ...] = (
         "is the header once more: leave this row out",
     ),
     (_EXTENSION.search, "extension", "has an extension, which E.164 has not: leave it out"),
-    (_SEVERAL.search, "several", "holds more than one number: give each a row of its own"),
+    (
+        _SEVERAL.search,
+        "several",
+        "holds more than one number: give each a row of its own, or write a block as +14155550100..0199",
+    ),
     (
         lambda text: ";" in text,
         "form",

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from batch.phone.forensics import judge_for
 from batch.phone.numbering import MOST_DIGITS, clean_starts, code_of, is_valid
 from batch.plans import Int32s, Int64s, Problem
+from batch.sheets.error_cells import is_error
 
 Cells = Sequence[str] | npt.NDArray[np.object_]
 Bools = npt.NDArray[np.bool_]
@@ -200,7 +201,8 @@ def _ends_in_cells(starts: list[str]) -> dict[int, str]:
     ends = {}
     for at, cell in enumerate(starts):
         start, *end = _DOTS.split(cell, maxsplit=1)
-        if end and start.strip():
+        # Google shows "Loading..." in a cell that is not there yet.
+        if end and start.strip() and not is_error(cell.strip()):
             starts[at], ends[at] = start, end[0]
     return ends
 

@@ -13,7 +13,7 @@ from typing import ClassVar, NamedTuple
 from batch.schema import Kind, Path, dotted
 from batch.templates.files import Place
 from batch.templates.placeholders import Parts, Placeholder, WhenBlank
-from batch.templates.typed_cells import Misread, read_cell, shown
+from batch.templates.typed_cells import Misread, error_in, read_cell, shown
 
 #: What is shown in place of a secret.
 MASK = "***"
@@ -79,6 +79,15 @@ class Giving:
             message, kind = f"is blank, and {dotted(path)} needs it", "template.blank"
         self.misses.append(Miss(path, placeholder.name, place, message, kind))
 
+    def misread(self, path: Path, place: Place, placeholder: Placeholder, why: Misread) -> None:
+        """Note that a placeholder has a text which its field cannot take."""
+        if placeholder.from_env:
+            message = f"the value of the environment variable {placeholder.name} {why.message}"
+            self.misses.append(Miss(path, "", place, message, why.kind))
+        else:
+            message = f"{shown(self.text(placeholder) or '')} {why.message} ({dotted(path)})"
+            self.misses.append(Miss(path, placeholder.name, place, message, why.kind))
+
 
 @dataclass(frozen=True, slots=True)
 class Constant:
@@ -128,16 +137,9 @@ class Slot:
             return self.default
         if giving.masked and placeholder.from_env:
             return [MASK] if self.kind is Kind.LIST else MASK
-        if self.kind is Kind.TEXT:
-            return text
         value = read_cell(text, self.kind)
         if isinstance(value, Misread):
-            if placeholder.from_env:
-                message = f"the value of the environment variable {placeholder.name} {value.message}"
-                giving.misses.append(Miss(path, "", self.place, message, value.kind))
-            else:
-                message = f"{shown(text)} {value.message} ({dotted(path)})"
-                giving.misses.append(Miss(path, placeholder.name, self.place, message, value.kind))
+            giving.misread(path, self.place, placeholder, value)
             return OMIT
         return value
 
@@ -171,6 +173,9 @@ class Wording:
             text = giving.text(part)
             if text:
                 words.append(MASK if giving.masked and part.from_env else text)
+                if error := error_in(text):
+                    giving.misread(path, self.place, part, error)
+                    complete = False
             elif part.when_blank is WhenBlank.DEFAULT:
                 words.append(part.text)
             else:

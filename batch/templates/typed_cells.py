@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from batch.schema import Kind
+from batch.sheets.error_cells import is_error
 
 TRUE_WORDS = ("true", "yes", "y", "on", "1")
 FALSE_WORDS = ("false", "no", "n", "off", "0")
@@ -35,6 +36,8 @@ def read_cell(text: str, kind: Kind) -> object:
     list is split on `;`, `|` and `,`, blanks between two of them dropped.
     """
     text = text.strip()
+    if error := error_in(text):
+        return error
     match kind:
         case Kind.TEXT:
             return text
@@ -62,6 +65,13 @@ def read_cell(text: str, kind: Kind) -> object:
             return Misread(
                 "is one cell, and cannot fill a list of objects: name an element and a field", "cell.object"
             )
+
+
+def error_in(text: str) -> Misread | None:
+    """What is said of a cell that shows a spreadsheet's error; None for any other."""
+    if not is_error(text):
+        return None
+    return Misread("is a spreadsheet's error: mend its formula, or put the value in its place", "cell.error")
 
 
 def shown(text: str) -> str:

@@ -255,6 +255,25 @@ def test_all_problems_at_once_each_with_its_column(write_folder: WriteFolder) ->
     assert filled.problems[4].message.startswith("t.yaml:12: codec_config.bitrate is no field")
 
 
+def test_a_spreadsheets_error_is_no_value(write_folder: WriteFolder) -> None:
+    """An error that a CSV shows in a cell is filled in nowhere, neither alone nor into a text."""
+    text = """
+alert_config:
+  channels: {webhook: "https://hooks.example.com/${site}"}
+codec_config: {codecs: "${codecs}"}
+"""
+    filled = write_folder(t=text).get("t").fill({"site": "#NV", "codecs": "#REF!"}, {})
+    assert filled.payload is None
+    assert [(one.column, one.kind) for one in filled.problems] == [
+        ("site", "cell.error"),
+        ("codecs", "cell.error"),
+    ]
+    assert filled.problems[0].message == (
+        '"#NV" is a spreadsheet\'s error: mend its formula, or put the value in its place '
+        "(alert_config.channels.webhook)"
+    )
+
+
 def test_warnings_come_from_the_schema(write_folder: WriteFolder) -> None:
     """What the schema doubts is a warning of the column that put it there, and the payload stands."""
     filled = write_folder(t=FAILOVER).get("t").fill({"backuphost": "h.example.com", "backupport": "5062"}, {})

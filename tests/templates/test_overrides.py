@@ -105,7 +105,7 @@ def test_overrides_at_fault(failover: Template, path: tuple[str | int, ...], cel
 
 
 def test_an_element_of_an_override_is_not_the_templates(alerts: Template) -> None:
-    """A wrong element of a list cell is told of the cell's column, though the template has a list there too."""
+    """A wrong element of a list cell is told of its column, though the template has such a list."""
     filled = alerts.fill({}, {("codec_config", "codecs"): "PCMU;opus"})
     [problem] = filled.problems
     assert problem.column == "codec_config.codecs"

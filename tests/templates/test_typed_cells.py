@@ -54,6 +54,8 @@ def test_taken(kind: Kind, text: str, value: object) -> None:
         (Kind.NUMBER, "20%", "leave the % out", "cell.number"),
         (Kind.NUMBER, "nan", "is no number", "cell.number"),
         (Kind.NUMBER, "inf", "is no number", "cell.number"),
+        (Kind.TEXT, "#REF!", "a spreadsheet's error: mend its formula", "cell.error"),
+        (Kind.LIST, "#NV", "a spreadsheet's error", "cell.error"),
         (Kind.LIST, ";,|", "without any element", "cell.list"),
         (Kind.OBJECT, "{}", "cannot fill an object", "cell.object"),
         (Kind.OBJECTS, "[]", "cannot fill a list of objects", "cell.object"),
