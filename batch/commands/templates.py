@@ -212,13 +212,7 @@ def _cells(
     from batch.sheets.chunks import SheetOptions
     from batch.sheets.opening import open_sheets
 
-    worksheet = given.pop("worksheet")
-    if worksheet is None and not path.exists() and "#" in path.name:
-        # Messages call a worksheet `book.xlsx#Main`, and that is what people paste here.
-        name, _, worksheet = path.name.partition("#")
-        path = path.with_name(name)
-    options = SheetOptions(worksheet=worksheet, **given)
-    (sheet,) = open_sheets([path], options, blocks=template.schema.blocks)
+    (sheet,) = open_sheets([path], SheetOptions(**given), blocks=template.schema.blocks)
     columns, header = sheet.columns, sheet.header
     headers = {
         template.names[key]: header[at] for key, at in columns.variables.items() if key in template.names

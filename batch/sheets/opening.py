@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def parse_condition(text: str) -> Condition:
 def open_sheets(
     paths: Sequence[Path | str], options: SheetOptions | None = None, *, blocks: tuple[str, ...]
 ) -> list[Sheet]:
-    """Open every sheet, up to its header; `-` is standard input.
+    """Open every sheet, up to its header: `-` is standard input, `book.xlsx#Main` one worksheet of several.
 
     `blocks` are the names at the top of a payload, by which columns that override are known. Raises
     `SheetError` where a file is no sheet, is none that can be read within the bounds, or where its header
@@ -61,17 +62,34 @@ def open_sheets(
         raise UsageError("--header-row: rows are counted from 1")
     if sum(str(path) == "-" for path in paths) > 1:
         raise UsageError("standard input (-) can be read as one sheet only")
-    names = _names(paths)
-    return [_open(path, name, options, blocks) for path, name in zip(paths, names, strict=True)]
+    files = [_file_and_worksheet(path) for path in paths]
+    names = _names([path for path, _ in files])
+    return [
+        _open(path, worksheet, name, options, blocks)
+        for (path, worksheet), name in zip(files, names, strict=True)
+    ]
+
+
+def _file_and_worksheet(path: Path | str) -> tuple[Path | str, str | None]:
+    """A file and the worksheet that is named behind it, as messages do: `book.xlsx#Main`."""
+    file, sign, worksheet = str(path).rpartition("#")
+    if sign and worksheet.strip() and not Path(path).exists() and Path(file).is_file():
+        return Path(file), worksheet
+    return path, None
 
 
 def _names(paths: Sequence[Path | str]) -> list[str]:
     """What messages call each file: its name, or its path where two files have one name."""
+    paths_of: dict[str, set[str]] = {}
     short = ["stdin" if str(path) == "-" else Path(path).name for path in paths]
-    return [name if short.count(name) == 1 else str(path) for name, path in zip(short, paths, strict=True)]
+    for name, path in zip(short, paths, strict=True):
+        paths_of.setdefault(name, set()).add(str(path))
+    return [name if len(paths_of[name]) == 1 else str(path) for name, path in zip(short, paths, strict=True)]
 
 
-def _open(path: Path | str, name: str, options: SheetOptions, blocks: tuple[str, ...]) -> Sheet:
+def _open(
+    path: Path | str, worksheet: str | None, name: str, options: SheetOptions, blocks: tuple[str, ...]
+) -> Sheet:
     source = source_of(path, name, options.bounds)
     if source.size_bytes == 0:
         raise SheetError(f"{name} is empty: a sheet has a header row and a row for each number")
@@ -82,9 +100,13 @@ def _open(path: Path | str, name: str, options: SheetOptions, blocks: tuple[str,
         # Imported when there is one: most sheets are text.
         from batch.sheets.workbooks import open_workbook
 
+        if worksheet is not None:
+            options = replace(options, worksheet=worksheet)
         book = open_workbook(source, container, options, blocks)
         name, header_row, header, rows = book.name, book.header_row, book.header, book.chunks
         warnings = book.warnings
+    elif worksheet is not None:
+        raise SheetError(f'{name} is {container} and has no worksheets: leave out "#{worksheet}"')
     else:
         from batch.sheets.delimited import open_delimited
 

@@ -136,13 +136,12 @@ def _picked(
         ]
         if len(same) != 1:
             hint = did_you_mean(wanted, titles)
-            raise SheetError(
-                f'{name} has no worksheet "{wanted}", which --worksheet names: it has {shown}.{hint}'
-            )
+            raise SheetError(f'{name} has no worksheet "{wanted}": it has {shown}.{hint}')
         return same[0], ()
     if len(visible) != 1:
         what = f"{len(visible)} worksheets, {shown}" if visible else "no visible worksheet"
-        raise SheetError(f"{name} has {what}: pick one with --worksheet")
+        pick = f", or as {name}#{visible[0]}" if visible else ""
+        raise SheetError(f"{name} has {what}: pick one with --worksheet{pick}")
     hidden = [title for title in titles if title not in visible]
     if not hidden:
         return visible[0], ()

@@ -16,9 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openpyxl.worksheet.worksheet import Worksheet
 
+from batch.sheets.chunks import SheetOptions
+from batch.sheets.opening import open_sheets
 from tests.fixtures.sheets.make_fixtures import CARRIER, HERE
 from tests.ods_writer import write_ods
-from tests.sheet_reading import found_in, messages_of, open_one, refusal, rows_of
+from tests.sheet_reading import BLOCKS, found_in, messages_of, open_one, refusal, rows_of
 from tests.workbook_making import HEADER, MAIN, SHEET_XML, MakeBook, book, rewrite
 from tests.xlsb_writer import Error, write_xlsb
 
@@ -202,6 +204,31 @@ def test_a_worksheet_must_be_picked(book: MakeBook) -> None:
     assert 'Did you mean "Main"?' in refusal(path, worksheet="Mian")
     sheet = open_one(path, worksheet="old numbers")
     assert (sheet.name, rows_of(sheet)) == ("book.xlsx#Old Numbers", {2: ["+5"]})
+
+
+def test_a_worksheet_can_be_named_with_its_workbook(book: MakeBook, tmp_path: Path) -> None:
+    """`book.xlsx#Main`, as messages have it, is one worksheet: two of one workbook make two sheets."""
+
+    def fill(sheet: Worksheet) -> None:
+        assert sheet.parent is not None
+        sheet.append(["+1", "a", "n"])
+        sheet.parent.create_sheet("Old Numbers").append(["number"])
+
+    path = book(fill)
+    named = [f"{path}#Main", f"{path}#old numbers"]
+    main, old = open_sheets(named, SheetOptions(worksheet="Other"), blocks=BLOCKS)
+    assert (main.name, main.path, rows_of(main)) == ("book.xlsx#Main", str(path), {2: ["+1", "a", "n"]})
+    assert (old.name, old.path, rows_of(old)) == ("book.xlsx#Old Numbers", str(path), {})
+    assert "or as book.xlsx#Main" in refusal(path)
+    assert 'has no worksheet "Mian"' in refusal(f"{path}#Mian")
+
+
+def test_a_text_has_no_worksheets(tmp_path: Path) -> None:
+    """A worksheet cannot be named of a text, and a # in a file's own name names none."""
+    (tmp_path / "numbers.csv").write_text("number\n+1\n")
+    assert 'is a text file and has no worksheets: leave out "#Main"' in refusal(tmp_path / "numbers.csv#Main")
+    (tmp_path / "numbers.csv#Main").write_text("number\n+2\n")
+    assert rows_of(open_one(tmp_path / "numbers.csv#Main")) == {2: ["+2"]}
 
 
 def test_hidden_worksheets_are_not_picked(book: MakeBook) -> None:
