@@ -6,7 +6,7 @@ RUN    := $(BIN)/sipbatch
 SEEDS  ?= 20000
 FROM   ?= 1000
 
-.PHONY: help demo test test-browser pictures check soak fix bench constraints clean
+.PHONY: help demo test test-browser pictures fixtures check soak fix bench constraints clean
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
@@ -41,6 +41,14 @@ pictures: $(VENV)/.ready ## the pictures of README and docs; apt installs what t
 	        tmux libreoffice-calc poppler-utils chromium fonts-dejavu-core; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs --constraint constraints.txt
 	$(BIN)/python docs/pictures/make_pictures.py
+
+fixtures: $(VENV)/.ready ## the workbooks that tests read, written anew; apt installs LibreOffice if it is not there
+	@command -v soffice >/dev/null && /usr/bin/python3 -c 'import uno' 2>/dev/null || { \
+	    as=; [ "$$(id -u)" = 0 ] || as=sudo; \
+	    $$as apt-get update -q && $$as apt-get install -y -q --no-install-recommends \
+	        libreoffice-calc libreoffice-writer python3-uno; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fixtures --constraint constraints.txt
+	$(BIN)/python -m tests.fixtures.sheets.make_fixtures
 
 check: $(VENV)/.ready ## format, lint, types and tests; what CI runs
 	$(BIN)/ruff format --check .

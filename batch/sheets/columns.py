@@ -69,6 +69,16 @@ def word_of(name: str) -> str | None:
     return _WORD_OF.get(fold(name))
 
 
+def nearest(name: str, header: Sequence[str]) -> str:
+    """What to say to a name that no column has: the column that was meant, or all that there are."""
+    return did_you_mean(name, filter(fold, header)) or f" The header has {_names(header)}."
+
+
+def _names(header: Sequence[str]) -> str:
+    names = [f'"{name.strip()}"' for name in header if name.strip()]
+    return (", ".join(names[:20]) + (", ..." if len(names) > 20 else "")) or "nothing in it"
+
+
 def letter(column: int) -> str:
     """The letters over a column in a spreadsheet: 0 is `A`, 26 is `AA`."""
     letters = ""
@@ -170,8 +180,9 @@ class _Mapping:
             at for at, other in enumerate(header) if fold(name) and fold(other) == fold(name)
         ]
         if not places:
-            hint = did_you_mean(name, [other for other in header if fold(other)])
-            raise SheetError(f'there is no column "{name}", which --map names for {meaning}.{hint}')
+            raise SheetError(
+                f'there is no column "{name}", which --map names for {meaning}.{nearest(name, header)}'
+            )
         if len(places) > 1:
             raise SheetError(
                 f'--map names "{name}" for {meaning}, and {self._places(places)} are called that: rename one'
@@ -234,18 +245,16 @@ class _Mapping:
         return tuple(path)
 
     def _no_number(self) -> str:
-        names = [name.strip() for name in self._header if name.strip()]
-        shown = ", ".join(f'"{name}"' for name in names[:20]) + (", ..." if len(names) > 20 else "")
         hint = "".join(
             f" Is it {self._places([at])}?"
             for at, name in enumerate(self._header)
             if _is_slip(fold(name), ALIASES["phone_number"])
         )
         known = ", ".join(ALIASES["phone_number"][1:])
-        if any(_LOOKS_LIKE_DATA.search(name) for name in names):
+        if any(_LOOKS_LIKE_DATA.search(name) for name in self._header):
             hint = " That looks like a row of data: put a header row above it."
         return (
-            f"there is no column of phone numbers: the header has {shown or 'nothing in it'}.{hint} "
+            f"there is no column of phone numbers: the header has {_names(self._header)}.{hint} "
             f'Call it phone_number ({known} are understood too), or name it with --map phone_number="..."; '
             "if the header stands in another row, name that with --header-row"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -13,6 +14,10 @@ from batch.sheets.columns import RESULT_COLUMNS, fold, word_of
 SEARCHED_ROWS = 30
 
 _LOOKS_LIKE_DATA = re.compile(r"\d{7}")
+
+
+#: A merged area of a worksheet: the row and column of its first cell, and of its last, counted from 0.
+Area = tuple[tuple[int, int], tuple[int, int]]
 
 
 class Likeness(NamedTuple):
@@ -42,14 +47,35 @@ def find_header(rows: Sequence[Sequence[str]], blocks: Sequence[str], extra: Map
     """The index of the header among the first rows of a sheet.
 
     It is the row with a column of numbers that knows most of the other words, the first of them; where no row
-    has one, the first that is not blank, or else the first.
+    has one, the row that knows most of the others; where none knows any, the first that is not blank.
     """
     found = [likeness(cells, blocks, extra) for cells in rows[:SEARCHED_ROWS]]
-    best = max((like.known for like in found if like.has_number), default=0)
-    for at, like in enumerate(found):
-        if like.has_number and like.known == best:
-            return at
+    best = max(((like.has_number, like.known) for like in found), default=(False, 0))
+    if best > (False, 0):
+        return next(at for at, like in enumerate(found) if (like.has_number, like.known) == best)
     return next((at for at, like in enumerate(found) if like.width), 0)
+
+
+def header_rows(rows: Sequence[Sequence[str]], at: int, merged: Sequence[Area]) -> range:
+    """The rows that a header takes up: more than one where cells of it are merged with those below or above.
+
+    Rows of data are none, whatever they are merged with.
+    """
+    first = last = at
+    for (top, _), (bottom, _) in merged:
+        if top <= at <= bottom < len(rows):
+            first, last = min(first, top), max(last, bottom)
+    if any(_LOOKS_LIKE_DATA.search(cell) for cells in rows[first : last + 1] for cell in cells):
+        return range(at, at + 1)
+    return range(first, last + 1)
+
+
+def joined(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The cells of a header of several rows as one: of each column the lowest that is not blank."""
+    return [
+        next((cell for cell in reversed(column) if cell.strip()), "")
+        for column in itertools.zip_longest(*rows, fillvalue="")
+    ]
 
 
 def header_of(cells: Sequence[str]) -> tuple[str, ...]:

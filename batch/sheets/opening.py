@@ -12,9 +12,8 @@ import numpy.typing as npt
 from batch.errors import SheetError, UsageError
 from batch.guard import unguard_all
 from batch.plans import Problem
-from batch.schema import did_you_mean
 from batch.sheets.chunks import Bounds, Cells, Chunk, Condition, Sheet, SheetOptions
-from batch.sheets.columns import ColumnMap, fold, map_columns, word_of
+from batch.sheets.columns import ColumnMap, fold, map_columns, nearest, word_of
 from batch.sheets.containers import Container, container_of
 from batch.sheets.sources import Source, source_of
 from batch.states import RequestState
@@ -104,7 +103,7 @@ def _open(
             options = replace(options, worksheet=worksheet)
         book = open_workbook(source, container, options, blocks)
         name, header_row, header, rows = book.name, book.header_row, book.header, book.chunks
-        warnings = book.warnings
+        rows_above, warnings = book.rows_above, book.warnings
     elif worksheet is not None:
         raise SheetError(f'{name} is {container} and has no worksheets: leave out "#{worksheet}"')
     else:
@@ -113,13 +112,14 @@ def _open(
         tab = source.suffixes[:1] == (".tsv",) or source.suffixes[-1:] == (".tsv",)
         text = open_delimited(source, options, blocks, default_delimiter="\t" if tab else ",")
         header_row, header, rows = text.header_row, text.header, text.chunks
-        warnings = ()
+        rows_above, warnings = header_row - 1, ()
     try:
         columns = map_columns(header, blocks=blocks, extra=options.columns)
         narrowing = _Narrowing(header, columns, options)
     except SheetError as error:
-        raise SheetError(f"{name}: {error}") from error
-    warnings += _skipped_titles(header_row, named=options.header_row is not None)
+        raise SheetError(f"{name}:{header_row}: {error}") from error
+    if rows_above and options.header_row is None:
+        warnings += (_titles(rows_above),)
     return Sheet(
         name,
         source.path,
@@ -156,12 +156,10 @@ def _check_suffix(source: Source, container: Container) -> None:
             pass
 
 
-def _skipped_titles(header_row: int, *, named: bool) -> tuple[Problem, ...]:
-    if header_row == 1 or named:
-        return ()
-    rows = "row 1 is" if header_row == 2 else f"rows 1 to {header_row - 1} are"
-    message = f"{rows} left out, because the header was found in row {header_row}"
-    return (Problem("", message, "sheet.titles"),)
+def _titles(rows_above: int) -> Problem:
+    rows = {1: "row 1 is", 2: "rows 1 and 2 are"}.get(rows_above, f"rows 1 to {rows_above} are")
+    message = f"{rows} left out, because the header was found in row {rows_above + 1}"
+    return Problem("", message, "sheet.titles")
 
 
 class _Narrowing:
@@ -202,8 +200,9 @@ class _Narrowing:
             "phone_number_to": columns.number_to,
         }.get(word_of(name) or "")
         if word is None:
-            hint = did_you_mean(name, [other for other in self._header if other])
-            raise SheetError(f'there is no column "{name}", which --where names.{hint}')
+            raise SheetError(
+                f'there is no column "{name}", which --where names.{nearest(name, self._header)}'
+            )
         return word
 
     def _kept(self, chunk: Chunk) -> npt.NDArray[np.int64]:

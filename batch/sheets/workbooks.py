@@ -29,7 +29,7 @@ from batch.sheets.chunks import CHUNK_ROWS, Bools, Bounds, Chunk, SheetOptions
 from batch.sheets.columns import ColumnMap, letter
 from batch.sheets.containers import Container, check_zip, refusing_damage
 from batch.sheets.evidence import Evidence
-from batch.sheets.headers import SEARCHED_ROWS, find_header, header_of
+from batch.sheets.headers import SEARCHED_ROWS, find_header, header_of, header_rows, joined
 from batch.sheets.sources import Source
 
 T = TypeVar("T")
@@ -46,13 +46,17 @@ _EXACT = 10**15
 
 @dataclass(slots=True)
 class Worksheet:
-    """A worksheet whose header is known; `warnings` are of the workbook as a whole."""
+    """A worksheet whose header is known; `warnings` are of the workbook as a whole.
+
+    `rows_above` are left out as titles; `header_row`, counted from 1, is the last that the header takes up.
+    """
 
     name: str
     title: str
     source: Source
     bounds: Bounds
     evidence: Evidence
+    rows_above: int
     header_row: int
     header: tuple[str, ...]
     warnings: tuple[Problem, ...]
@@ -113,10 +117,13 @@ def open_workbook(
         raise SheetError(f"{name} is empty: a sheet has a header row and a row for each number")
     if at >= len(rows):
         raise SheetError(f"{name}: there is no row {wanted}, which --header-row names")
-    cells = rows[at]
+    header = header_rows(rows, at, evidence.merged)
+    cells = joined(rows[header.start : header.stop])
     while cells and not cells[-1].strip():
         cells.pop()
-    return Worksheet(name, title, source, bounds, evidence, at + 1, header_of(cells), warnings, sheet)
+    return Worksheet(
+        name, title, source, bounds, evidence, header.start, header.stop, header_of(cells), warnings, sheet
+    )
 
 
 def _picked(

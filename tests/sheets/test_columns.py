@@ -116,6 +116,7 @@ def test_any_column_can_be_named() -> None:
             {"phone_number": "Main DDI"},
             'no column "Main DDI", which --map names for phone_number. Did you mean "Main DID"?',
         ),
+        ({"template": "Vorlage"}, 'which --map names for template. The header has "Main DID", "site".'),
         ({"phone_number": "Main DID", "template": "main_did"}, "for both phone_number and template"),
     ],
 )

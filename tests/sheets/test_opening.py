@@ -76,7 +76,7 @@ def test_titles_above_the_header_are_left_out(write: Write) -> None:
     assert (sheet.header_row, rows_of(sheet)) == (3, {4: ["+1", "alerts"], 5: ["+2", "alerts"]})
     found = messages_of(sheet.chunks(), "sheet.titles")
     assert list(found) == [4]
-    assert "rows 1 to 2 are left out" in found[4]
+    assert "rows 1 and 2 are left out" in found[4]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,13 @@ def test_titles_above_the_header_are_left_out(write: Write) -> None:
 def test_the_header_is_the_row_that_knows_most_words(write: Write, content: str) -> None:
     """A title or a cell that happens to be a known name is not taken for the header."""
     assert open_one(write(content)).header_row == 3
+
+
+def test_an_unknown_header_is_told_from_the_titles(write: Write) -> None:
+    """Where no column of numbers is known, the row with other known words is what the message shows."""
+    message = refusal(write("Export from a portal\n\nRufnummer;Profile;Ort\n+14155550100;a;b\n"))
+    assert message.startswith("numbers.csv:3: there is no column of phone numbers")
+    assert 'the header has "Rufnummer", "Profile", "Ort"' in message
 
 
 def test_a_header_can_be_named(write: Write) -> None:
@@ -113,8 +120,8 @@ def test_a_header_is_in_one_line(write: Write) -> None:
 
 
 def test_faults_of_the_header_name_the_sheet(write: Write) -> None:
-    """What is wrong with the columns is said with the sheet's name before it."""
-    assert refusal(write("number,phone\n")).startswith("numbers.csv: columns")
+    """What is wrong with the columns is said with the sheet's name, and the header's row, before it."""
+    assert refusal(write("A title\nnumber,phone\n")).startswith("numbers.csv:2: columns")
 
 
 def test_rows_are_narrowed(write: Write) -> None:
@@ -138,6 +145,8 @@ def test_a_condition_must_name_a_column(write: Write) -> None:
     """--where with a column that is not there says which was near."""
     message = refusal(write("number,site\n"), where=(Condition("sites", "=", "x"),))
     assert 'no column "sites", which --where names. Did you mean "site"?' in message
+    message = refusal(write("number,site\n"), where=(Condition("customer", "=", "x"),))
+    assert 'which --where names. The header has "number", "site".' in message
 
 
 @pytest.mark.parametrize("text", ["", "site", "=x", "!=x", " =x"])

@@ -176,6 +176,31 @@ def test_merged_cells_are_named(book: MakeBook) -> None:
     assert "B2:C3" in str(messages_of(sheet.chunks(), "cell.merged"))
 
 
+@pytest.mark.parametrize("suffix", ["xlsx", "xls", "ods"])
+@pytest.mark.parametrize("named", [None, 2, 3])
+def test_a_header_of_two_rows_is_read_as_one(suffix: str, named: int | None) -> None:
+    """Where cells of the header are merged with those below, the lower row names the other columns."""
+    sheet = open_one(HERE / f"tall.{suffix}", header_row=named)
+    assert (sheet.header_row, sheet.header) == (
+        3,
+        ("Phone Number", "Template", "backup_host", "port", "Note"),
+    )
+    assert rows_of(sheet) == {4: ["+14155550100", "alerts", "a.example.com", "5061", "x"]}
+    assert found_in(sheet) == (set() if named else {(4, "", "~sheet.titles")})
+
+
+def test_rows_of_data_are_no_header(book: MakeBook) -> None:
+    """Rows that are merged with the header by mistake are still rows, and named as such."""
+
+    def fill(sheet: Worksheet) -> None:
+        sheet.append(["+14155550100", "a", "n"])
+        sheet.merge_cells("C1:C2")
+
+    sheet = open_one(book(fill))
+    assert (sheet.header_row, rows_of(sheet)) == (1, {2: ["+14155550100", "a", ""]})
+    assert found_in(sheet) == {(2, "note", "~cell.merged")}
+
+
 def test_hidden_rows_are_counted(book: MakeBook) -> None:
     """Rows that a filter hides are read, and each is a warning."""
 
