@@ -19,7 +19,7 @@ from batch.fleet.comparison import Comparison, Difference
 from batch.fleet.diff_text import counts_json, counts_text
 from batch.guard import guard_all
 from batch.planning import counts, expected_duration_s, first_requests
-from batch.plans import DIRECTIONS, Plan, SheetPin, Warned
+from batch.plans import DIRECTIONS, Plan, SheetPin
 from batch.sealing import Seal, discreet
 
 #: The version of what `to_json` returns. Fields are added under the same version; one that changes its
@@ -134,7 +134,7 @@ def _lines(plan: Plan, outlook: Outlook) -> Iterator[str]:
         yield ""
     if plan.warnings:
         yield "Warnings:"
-        yield from (f"  {_warning(plan, warned)}" for warned in plan.warnings)
+        yield from (f"  {plan.warning(warned)}" for warned in plan.warnings)
         yield ""
     if plan.skipped_count:
         yield from _skipped(plan)
@@ -182,12 +182,6 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str | int]]) -> Iterat
             cell.rjust(width) if isinstance(value, int) else cell.ljust(width)
             for cell, width, value in zip(row, widths, rows[0], strict=True)
         ).rstrip()
-
-
-def _warning(plan: Plan, warned: Warned) -> str:
-    place = f"{plan.place(warned.sheet_id, warned.row)} {warned.column}".rstrip()
-    rows = f"{warned.count:,} rows, such as " if warned.count > 1 else ""
-    return f"{warned.message} ({rows}{place})"
 
 
 def _skipped(plan: Plan) -> Iterator[str]:

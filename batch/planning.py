@@ -111,7 +111,11 @@ class _Draft:
             if self._options.keep_cells:
                 self._cells.append(kept.pack(sheet_id, chunk, given=self._given(sheet)))
         self._number_headers.append(sheet.header[sheet.columns.number])
-        self._note_unused(sheet, sheet_id)
+        if row_count:
+            self._note_unused(sheet, sheet_id)
+        else:
+            message = "no row stands below the header, or none that --where asks for"
+            self._reader.warnings.add(Problem("", message, "sheet.no_rows"), sheet_id, sheet.header_row)
         self._pins.append(kept.pin(sheet, row_count))
 
     def finish(self) -> Plan:

@@ -186,6 +186,13 @@ class Plan:
         """A row as messages name it: `numbers.csv:7`."""
         return f"{self.sheets[sheet_id].name}:{row}"
 
+    def warning(self, warned: Warned) -> str:
+        """A warning in one line: where, what, and how many other rows have it."""
+        place = f"{self.place(warned.sheet_id, warned.row)} {warned.column}".rstrip()
+        more = warned.count - 1
+        others = f" (and {more:,} more row{'s' * (more > 1)})" if more else ""
+        return f"{place}: {warned.message}{others}"
+
 
 def keys_of(numbers: Int64s, directions: UInt8s) -> Int64s:
     """One integer a request that is its key within a target: number × 2 + direction."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from batch.errors import TemplateError
 from batch.payload_store import PayloadStore
+from batch.phone.forensics import kind_of_note
 from batch.phone.reading import read_blocks
 from batch.plans import Int32s, Int64s, Problem, Reject, UInt8s, Warned
 from batch.schema import did_you_mean
@@ -224,14 +225,16 @@ class RowReader:
 
     def _warn_of_mended(self, rows: Rows, chunk: Chunk) -> None:
         """Count mended cells: the report has a note on each, the plan says how many and shows one."""
-        mended = np.flatnonzero(rows.note_ids)
-        if len(mended):
-            first, column = int(mended[0]), self._sheet.columns.number
-            row = int(rows.rows[first])
-            was = str(chunk.cells[column][np.flatnonzero(chunk.rows == row)[0]])
-            note = self.notes.all[rows.note_ids[first]].replace("{number}", f"+{rows.first[first]}")
-            problem = Problem(self._header(column, ""), note.replace("{was}", was), "number.mended")
-            self.warnings.add(problem, self._sheet_id, row, len(mended))
+        note_ids, first, counts = np.unique(rows.note_ids, return_index=True, return_counts=True)
+        for note_id, at, count in zip(note_ids.tolist(), first.tolist(), counts.tolist(), strict=True):
+            if not note_id:
+                continue
+            column, row = self._sheet.columns.number, int(rows.rows[at])
+            was = str(chunk.cells[column][np.searchsorted(chunk.rows, row)])
+            note = self.notes.all[note_id]
+            message = note.replace("{number}", f"+{rows.first[at]}").replace("{was}", was)
+            problem = Problem(self._header(column, ""), message, kind_of_note(note))
+            self.warnings.add(problem, self._sheet_id, row, count)
 
     def _fill(
         self,

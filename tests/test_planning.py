@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import orjson
 import pytest
 from hypothesis import given, settings
@@ -195,8 +196,9 @@ def test_templates_are_recorded(folder: Path) -> None:
 
 def test_empty_sheet(folder: Path) -> None:
     """A sheet of nothing but a header is a plan of nothing."""
-    plan = plan_rows(folder, "number,template")
+    plan = plan_rows(folder, "number,template,site")
     assert (plan.request_count, plan.rejects, counts(plan), first_requests(plan)) == (0, (), [], [])
+    assert kinds(plan) == {"sheet.no_rows": 1}
 
 
 def test_request_limit(folder: Path) -> None:
@@ -418,6 +420,30 @@ def test_mended_cells_are_noted(folder: Path) -> None:
     [warned] = [warned for warned in plan.warnings if warned.kind == "number.mended"]
     assert (warned.count, warned.row, warned.column) == (1, 3, "number")
     assert '"+1 (415) 555-0101" became +14155550101' in warned.message
+
+
+def test_mended_cells_are_counted_by_what_was_done(folder: Path) -> None:
+    """Cells that were given digits, or may have lost some, are counted apart from those that lost signs."""
+    cells = ["+1 415 555 0100", "4155550101", "+1-415-555-0102", "+14155550103", "4155550104", "1 4155550105"]
+    rows = [f"{cell},voice" for cell in cells]
+    plan = plan_rows(folder, "number,template", *rows, options=PlanOptions(region="US"))
+    mended = [warned for warned in plan.warnings if warned.kind in ("number.mended", "number.completed")]
+    assert [(warned.kind, warned.count, warned.row) for warned in mended] == [
+        ("number.mended", 3, 2),
+        ("number.completed", 2, 3),
+    ]
+
+
+def test_numbers_that_may_be_rounded_are_counted_apart(folder: Path, tmp_path: Path) -> None:
+    """A number cell that ends in four zeros is a warning of its own, however many others were mended."""
+    workbook = openpyxl.Workbook()
+    for row in (["number", "template"], [14155550101, "voice"], [14155560000, "voice"]):
+        workbook["Sheet"].append(row)
+    workbook.save(tmp_path / "book.xlsx")
+    plan = plan_of(folder, tmp_path / "book.xlsx")
+    [warned] = [warned for warned in plan.warnings if warned.kind == "number.maybe_rounded"]
+    assert (warned.count, warned.row) == (1, 3)
+    assert "make sure it was not rounded" in warned.message
 
 
 # --- what the report needs ----------------------------------------------------------------------

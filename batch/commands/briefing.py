@@ -91,9 +91,7 @@ def _lines(plan: Plan) -> Iterator[str]:
         skipped = f", {tallied.skipped:,} of them skipped as duplicates" if tallied.skipped else ""
         yield f"  {tallied.template} {tallied.direction}: {tallied.requests:,}{skipped}"
     for warned in plan.warnings:
-        place = plan.place(warned.sheet_id, warned.row)
-        column = f" {warned.column}" if warned.column else ""
-        yield f"warning: {warned.message} ({_many(warned.count, 'row')}, such as {place}{column})"
+        yield f"warning: {plan.warning(warned)}"
 
 
 def _many(count: int, noun: str) -> str:

@@ -142,7 +142,9 @@ def command(
     if rejects is not None:
         write_rejects(plan, rejects)
         if not quiet:
-            click.echo(f"sipbatch: {len(plan.rejects):,} rejected rows are in {rejects}.", err=True)
+            count = len(plan.rejects)
+            rows = "1 rejected row is" if count == 1 else f"{count:,} rejected rows are"
+            click.echo(f"sipbatch: {rows} in {rejects}.", err=True)
     schedule = foresee(plan, options, at=time.time())
     outlook = Outlook(
         target=target,

@@ -50,6 +50,10 @@ _LONGEST = 200
 #: Cells that are remembered; where all are distinct, remembering helps nobody.
 _REMEMBERED = 20_000
 
+#: What is said of a mend that added digits, and of one that cannot be sure of the last ones.
+_COUNTRY_CODE = "country code of"
+_MAYBE_ROUNDED = "it was a number in the sheet that ends in four zeros: make sure it was not rounded"
+
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]+"
 )
@@ -179,7 +183,7 @@ class Judge:
             )
         found = self._without_plus(digits, cell, mends)
         if numeric and digits.endswith("0000"):
-            mends.append("it was a number in the sheet that ends in four zeros: make sure it was not rounded")
+            mends.append(_MAYBE_ROUNDED)
         return found
 
     def _refuse_tail(self, text: str, cell: str, *, numeric: bool) -> None:
@@ -241,9 +245,9 @@ def _readings(region: Region, digits: str) -> dict[str, str]:
         return {digits[len(exit_prefix) :]: f"{exit_prefix} turned into +"}
     found = {}
     if region.has(digits):
-        found[f"{region.code}{digits}"] = f"country code of {name} added"
+        found[f"{region.code}{digits}"] = f"{_COUNTRY_CODE} {name} added"
     if region.prefix and digits.startswith(region.prefix) and region.has(digits[len(region.prefix) :]):
-        said = f"national prefix {region.prefix} replaced by the country code of {name}"
+        said = f"national prefix {region.prefix} replaced by the {_COUNTRY_CODE} {name}"
         found[f"{region.code}{digits[len(region.prefix) :]}"] = said
     code = str(region.code)
     if digits.startswith(code) and region.has(digits[len(code) :]):
@@ -287,11 +291,18 @@ def _ambiguous(cell: str, readings: Iterable[str]) -> Rejected:
 
 
 def _counts(lengths: frozenset[int]) -> str:
-    """`10`, `9 or 10`, `4 to 15`."""
-    counts = sorted(lengths)
-    if len(counts) > 2 and counts[-1] - counts[0] == len(counts) - 1:
-        return f"{counts[0]} to {counts[-1]}"
-    return " or ".join(str(count) for count in counts)
+    """`10`, `9 or 10`, `7, 9 or 10`, `4 to 15`."""
+    *counts, last = sorted(lengths)
+    if len(counts) > 1 and last - counts[0] == len(counts):
+        return f"{counts[0]} to {last}"
+    return f"{', '.join(map(str, counts))} or {last}" if counts else f"{last}"
+
+
+def kind_of_note(note: str) -> str:
+    """The slug that a mended cell is counted by: some of what is done needs a closer look than the rest."""
+    if _MAYBE_ROUNDED in note:
+        return "number.maybe_rounded"
+    return "number.completed" if _COUNTRY_CODE in note else "number.mended"
 
 
 @lru_cache(maxsize=8)

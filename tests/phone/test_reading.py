@@ -103,6 +103,7 @@ def test_a_mended_cell_says_how(cell: str, region: str | None, number: int, said
         ("+1234567890123456", "number.too_long", "has 16 digits; an E.164 number has at most 15"),
         ("12345678901234567", "number.too_long", "has 17 digits"),
         ("+1415555010", "number.length", "has 9 digits after +1, where there are 10"),
+        ("+4420794609581", "number.length", "where there are 7, 9 or 10"),
         ("+141555501000", "number.length", "has 11 digits after +1, where there are 10"),
         ("+44 020 7946 0958", "number.length", "has 11 digits after +44"),
         ("+49030123456", "number.trunk_zero", "is it +4930123456?"),
