@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import anyio
 import httpx
 
 from batch.bland.address import Address, read_address, tls_context
@@ -17,6 +18,7 @@ from batch.target import Advice, Outcome, Verdict
 
 #: What is read: the list of the account's numbers, of which only the beginning is taken.
 _PATH = "/v1/sip/numbers"
+#: For making the connection, and then for the whole of the answer.
 _LONGEST_S = 10.0
 _ENOUGH_BYTES = 64_000
 
@@ -42,22 +44,35 @@ async def glimpse(base_url: str, key: ApiKey | None, scheme: str) -> Glimpse:
     address = read_address(base_url)
     nobody = ApiKey("none", source="nowhere")
     await BlandTarget(base_url, nobody, connections=1, connect_timeout_s=_LONGEST_S).probe()
-    headers = {} if key is None else {"Authorization": auth_header(key, scheme)}
+    headers = {"Accept-Encoding": "identity"}
+    if key is not None:
+        headers["Authorization"] = auth_header(key, scheme)
     verify = tls_context(None) if address.is_https else True
     asked_at = time.time()
     try:
-        async with (
-            httpx.AsyncClient(verify=verify, trust_env=False, timeout=_LONGEST_S, headers=headers) as client,
-            client.stream("GET", address.url + _PATH) as answer,
-        ):
-            answered_at = time.time()
-            body = await _beginning(answer)
+        # One deadline for all of it: httpx's is for each piece, and a server that drips has many.
+        with anyio.fail_after(_LONGEST_S):
+            async with (
+                httpx.AsyncClient(
+                    verify=verify, trust_env=False, timeout=_LONGEST_S, headers=headers
+                ) as client,
+                client.stream("GET", address.url + _PATH) as answer,
+            ):
+                answered_at = time.time()
+                body = await _beginning(answer)
+    except TimeoutError:
+        raise UnreachableError(
+            f"{address.host_and_port} takes the connection, but gives no whole answer within "
+            f"{_LONGEST_S:g} s. Check the address."
+        ) from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise UnreachableError(
             f"{address.host_and_port} takes the connection, but gives no proper answer "
             f"({type(error).__name__}). Check the address."
         ) from None
-    is_whole = len(body) < _ENOUGH_BYTES
+    # What was compressed unasked is not unpacked: it may be a bomb. The status says enough.
+    is_packed = answer.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
+    is_whole = len(body) < _ENOUGH_BYTES and not is_packed
     redact = key.redact if key is not None else str
     outcome = judge(answer.status_code, answer.headers, body if is_whole else b"{}", redact=redact)
     return Glimpse(outcome, answer.headers.get("date", ""), asked_at, answered_at)
@@ -65,7 +80,7 @@ async def glimpse(base_url: str, key: ApiKey | None, scheme: str) -> Glimpse:
 
 async def _beginning(answer: httpx.Response) -> bytes:
     body = bytearray()
-    async for chunk in answer.aiter_bytes():
+    async for chunk in answer.aiter_raw():
         body += chunk
         if len(body) >= _ENOUGH_BYTES:
             break

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import sqlite3
 import time
+import tracemalloc
+import zlib
 from email.utils import formatdate
 
 import pytest
 
+from batch.bland import reach
 from batch.checks import Level
 from batch.health import check_clock, check_sqlite, check_time_zone
-from tests.bland.wires import always, answer
+from tests.bland.wires import Play, Wire, always, answer, forever, hang
 from tests.faults.hardship import bound_by_rights, forbidden
 from tests.faults.stage import KEY, Done, Invoke, Stage
 from tests.faults.wiring import SOMEBODY_ELSE, tls_of, wired
@@ -157,6 +161,45 @@ def test_server_that_is_none(invoke: Invoke, garbage: bytes) -> None:
         done = invoke("doctor", "--json", BLAND_API_KEY=KEY, BLAND_BASE_URL=server.url)
     assert done.code == 75
     assert "no proper answer" in found(done)["address"]["text"]
+
+
+async def _drip(wire: Wire) -> None:
+    """A head at once, and then a blank now and then, without end."""
+    await wire.write(b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n{")
+    for _ in range(50):
+        await asyncio.sleep(0.1)
+        await wire.write(b" ")
+
+
+@pytest.mark.parametrize(
+    "play",
+    [
+        pytest.param(hang, id="says nothing"),
+        pytest.param(_drip, id="drips"),
+        pytest.param(forever(b"", b"HTTP/1.1 102 Processing\r\n\r\n"), id="is always about to answer"),
+    ],
+)
+def test_server_that_never_ends_is_left(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, play: Play) -> None:
+    """One deadline for the whole answer, however the time is spent: nobody waits for ever."""
+    monkeypatch.setattr(reach, "_LONGEST_S", 0.4)
+    with wired(play) as server:
+        done = invoke("doctor", "--json", BLAND_API_KEY=KEY, BLAND_BASE_URL=server.url)
+    assert done.code == 75
+    assert "no whole answer within 0.4 s" in found(done)["address"]["text"]
+
+
+def test_bomb_is_not_unpacked(invoke: Invoke) -> None:
+    """An answer that unpacks to 200 MB takes no memory to speak of; its status is enough."""
+    packer = zlib.compressobj(wbits=31)
+    bomb = b"".join((*(packer.compress(bytes(10**6)) for _ in range(200)), packer.flush()))
+    with wired(always(answer(200, bomb, (*dated(), "Content-Encoding: gzip")))) as server:
+        tracemalloc.start()
+        done = invoke("doctor", "--json", BLAND_API_KEY=KEY, BLAND_BASE_URL=server.url)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert b"\r\naccept-encoding: identity\r\n" in server.requests[0].lower()
+    assert found(done)["address"]["level"] == "ok"
+    assert peak_bytes < 30e6
 
 
 def test_certificate_of_nobody(invoke: Invoke) -> None:
