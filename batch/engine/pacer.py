@@ -27,7 +27,7 @@ _LATE_S = 0.1
 
 #: How far sends may fall behind their slots before the slots are given up. Less than this is caught
 #: up (a timer that fires late must not lower the mean); more is lost (a stopped process must not burst).
-_CATCH_UP_S = 0.025
+CATCH_UP_S = 0.025
 
 #: The rate after a throttle, as a share of the one before, and its floor as a share of the one asked for.
 _CUT = 0.7
@@ -123,6 +123,7 @@ class Pacer:
         self._now = now
         self._share = 1.0
         self._slot_s = -math.inf
+        self._catch_up_s = CATCH_UP_S
         self._paused_until_s = -math.inf
         self.last_left_s = -math.inf
         self._usual_s = 0.0
@@ -226,7 +227,7 @@ class Pacer:
         return ready
 
     def _leave(self, now: float) -> None:
-        kept = self._slot_s if now - self._slot_s <= _CATCH_UP_S else now
+        kept = self._slot_s if now - self._slot_s <= self._catch_up_s else now
         self._slot_s = kept + self._spacing_s()
         self.last_left_s = now
         for window in self._windows:

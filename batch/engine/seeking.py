@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from batch.engine.pacer import Pacer, Rate
+from batch.engine.pacer import CATCH_UP_S, Pacer, Rate
 
 #: Where the search begins when nothing is known, and the most that it tries, in sends a second.
 _START_PER_S = 2.0
@@ -24,6 +24,16 @@ _BELOW = 0.95
 
 #: A throttle never takes more than this away at once: one that has another cause must not end the run's pace.
 _CUT = 0.7
+
+#: A throttle that comes so long after the one before says that the rate has crept up to what is allowed, or
+#: that the network has bunched some sends: a small step back is enough.
+_SETTLED_S = 10.0
+_STEP_BACK = 0.97
+
+#: How far sends may fall behind once the rate is found. No second has more sends than the rate for all that;
+#: a machine that is busy with other things would else stay far below it.
+_CATCH_UP_S = 0.25
+_SECOND_S = 1.02
 
 #: Once found, the rate creeps up by this share a second, in case the far end now allows more.
 _CREEP_PER_S = 0.001
@@ -45,6 +55,7 @@ class SeekingPacer(Pacer):
         self._is_found = False
         self._adjusted_at_s = -math.inf
         self._accepted = deque[float]()
+        self._left = deque[float]()
 
     @property
     def rate_per_s(self) -> float:
@@ -65,9 +76,11 @@ class SeekingPacer(Pacer):
         """Send at these rates from now on; without any, go on finding one."""
         if rates:
             super().change(rates)
+            self._catch_up_s = CATCH_UP_S
         else:
             self.rates = ()
             self._windows = []
+            self._catch_up_s = _CATCH_UP_S if self._is_found else CATCH_UP_S
             self._adjusted_at_s = self._now()
             self._slot_s = self._now() + self._spacing_s()
 
@@ -83,9 +96,12 @@ class SeekingPacer(Pacer):
             return super().throttled(sent_at_s)
         if sent_at_s <= self._cut_at_s:
             return False
-        let_through = sum(1 for at in self._accepted if sent_at_s - 1.0 < at <= sent_at_s)
-        self._per_s = max(_START_PER_S / 10, self._per_s * _CUT, min(self._per_s, let_through) * _BELOW)
-        self._is_found = True
+        if self._is_found and sent_at_s > self._cut_at_s + _SETTLED_S:
+            per_s = self._per_s * _STEP_BACK
+        else:
+            let_through = sum(1 for at in self._accepted if sent_at_s - 1.0 < at <= sent_at_s)
+            per_s = max(self._per_s * _CUT, min(self._per_s, let_through) * _BELOW)
+        self._settle(max(_START_PER_S / 10, per_s))
         self._cut_at_s = self._adjusted_at_s = self._now()
         return True
 
@@ -94,8 +110,25 @@ class SeekingPacer(Pacer):
         if self.rates:
             super().at_most(rate_per_s)
         elif 0 < rate_per_s * _BELOW < self._per_s:
-            self._per_s = rate_per_s * _BELOW
-            self._is_found = True
+            self._settle(rate_per_s * _BELOW)
+
+    def _settle(self, per_s: float) -> None:
+        self._per_s = per_s
+        self._is_found = True
+        self._catch_up_s = _CATCH_UP_S
+
+    def _ready_at(self, now: float) -> float:
+        ready = super()._ready_at(now)
+        most = math.ceil(self._per_s)
+        if self.rates or not self._is_found or len(self._left) < most:
+            return ready
+        return max(ready, self._left[-most] + _SECOND_S)
+
+    def _leave(self, now: float) -> None:
+        super()._leave(now)
+        self._left.append(now)
+        while self._left[0] <= now - _SECOND_S:
+            self._left.popleft()
 
     def _spacing_s(self) -> float:
         return super()._spacing_s() if self.rates else 1.0 / self._per_s
