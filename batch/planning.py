@@ -30,6 +30,7 @@ from batch.plans import (
 )
 from batch.rows import GrowingRows, NumberRules, RowReader, Rows
 from batch.sheets.chunks import Sheet
+from batch.sheets.columns import listed
 from batch.sheets.kept_columns import KeptColumns
 from batch.templates.fillings import Templates
 
@@ -89,8 +90,9 @@ class _Draft:
         """Read one sheet to its end."""
         if sheet.columns.template is None:
             raise SheetError(
-                f"{sheet.name}: no column names the templates: call one template (config, config_template "
-                'and profile are understood too), or name it with --map template="..."'
+                f"{sheet.name}:{sheet.header_row}: no column names the templates: the header has "
+                f"{listed(sheet.header)}. Call one template (config, config_template and profile are "
+                'understood too), or name it with --map template="..."'
             )
         sheet_id = len(self._pins)
         self._reader.start_sheet(sheet, sheet_id)

@@ -214,7 +214,7 @@ def test_request_limit(folder: Path) -> None:
 
 def test_no_column_of_templates(folder: Path) -> None:
     """A sheet without a column of templates is one error, which says how to name it."""
-    with pytest.raises(SheetError, match=r"numbers\.csv: .*--map template="):
+    with pytest.raises(SheetError, match=r'numbers\.csv:1: .*"number", "site".*--map template='):
         plan_rows(folder, "number,site", "+14155550100,x")
 
 

@@ -71,10 +71,11 @@ def word_of(name: str) -> str | None:
 
 def nearest(name: str, header: Sequence[str]) -> str:
     """What to say to a name that no column has: the column that was meant, or all that there are."""
-    return did_you_mean(name, filter(fold, header)) or f" The header has {_names(header)}."
+    return did_you_mean(name, filter(fold, header)) or f" The header has {listed(header)}."
 
 
-def _names(header: Sequence[str]) -> str:
+def listed(header: Sequence[str]) -> str:
+    """The names in a header as messages have them, not too many."""
     names = [f'"{name.strip()}"' for name in header if name.strip()]
     return (", ".join(names[:20]) + (", ..." if len(names) > 20 else "")) or "nothing in it"
 
@@ -254,7 +255,7 @@ class _Mapping:
         if any(_LOOKS_LIKE_DATA.search(name) for name in self._header):
             hint = " That looks like a row of data: put a header row above it."
         return (
-            f"there is no column of phone numbers: the header has {_names(self._header)}.{hint} "
+            f"there is no column of phone numbers: the header has {listed(self._header)}.{hint} "
             f'Call it phone_number ({known} are understood too), or name it with --map phone_number="..."; '
             "if the header stands in another row, name that with --header-row"
         )

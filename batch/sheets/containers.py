@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import struct
 import zipfile
 import zlib
@@ -39,6 +40,9 @@ _DAMAGES = (
     NotImplementedError,
     RuntimeError,
 )
+
+#: An object, or a list of them; a CSV may begin with a brace too.
+_JSON = re.compile(rb'\[?\s*\{\s*"[^"\n]*"\s*:')
 
 _ENCRYPTED_OFFICE = "EncryptedPackage".encode("utf-16-le")
 
@@ -91,7 +95,7 @@ def text_kind(head: bytes) -> Container:
         return Container.WEB_PAGE
     if start.startswith((b"<?xml", b"<workbook")):
         return Container.WEB_PAGE if b"<html" in start else Container.XML
-    if start.startswith((b'{"', b'[{"', b'{\n  "', b"[\n  {")):
+    if _JSON.match(start):
         return Container.JSON
     return Container.TEXT
 

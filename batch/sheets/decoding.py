@@ -93,8 +93,9 @@ def text_of(source: Source, encoding: str | None, bounds: Bounds) -> Text:
             ) from error
     kind = container_of(io.BytesIO(head)) if is_gzip else text_kind(head)
     if kind is not Container.TEXT:
-        packed = "unpacks to " if is_gzip else "is in truth "
-        raise SheetError(f"{source.name} {packed}{kind}: save it as a CSV or a workbook")
+        packed = "unpacks to" if is_gzip else "is in truth"
+        way_on = "unpack it, and give that" if kind.is_workbook else "save it as a CSV or a workbook"
+        raise SheetError(f"{source.name} {packed} {kind}: {way_on}")
     marked = next((codec for mark, codec in _MARKS if head.startswith(mark)), None)
     if encoding is not None:
         try:

@@ -17,6 +17,7 @@ from batch.errors import SheetError, UsageError
 from batch.guard import guard
 from batch.sheets.chunks import CHUNK_ROWS, Bounds, Condition
 from batch.sheets.opening import open_sheets, parse_condition
+from tests.fixtures.sheets.make_fixtures import HERE
 from tests.sheet_reading import BLOCKS, Write, messages_of, open_one, refusal, rows_of, write
 
 __all__ = ["write"]
@@ -34,6 +35,9 @@ def test_a_sheet_too_wide_is_refused(write: Write) -> None:
     assert "--max-columns 1000" in refusal(path)
 
 
+CARRIER = (HERE / "carrier.xlsx").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("content", "name", "said"),
     [
@@ -46,11 +50,13 @@ def test_a_sheet_too_wide_is_refused(write: Write) -> None:
         (b"PK\x05\x06" + bytes(18), "a.csv", "is in truth a zip archive"),
         (b"%PDF-1.7", "a.csv", "is in truth a PDF"),
         (b'{"phone_number": "+1"}', "a.csv", "is in truth a JSON file"),
+        (b'[\r\n    {\r\n        "phone_number" : "+1"}]', "a.csv", "is in truth a JSON file"),
         (b"number\n+1\n", "a.xlsx", "is in truth a text file"),
         (b"number\n+1\n", "a.xls", "is in truth a text file"),
         (gzip.compress(b"number\n", mtime=0), "a.csv", "add .gz to its name"),
         (gzip.compress(b"<html>", mtime=0), "a.csv.gz", "unpacks to a web page"),
         (gzip.compress(b"PK\x03\x04 and so on", mtime=0), "a.csv.gz", "unpacks to a zip archive"),
+        (gzip.compress(CARRIER, mtime=0), "a.xlsx.gz", "to an Excel workbook (.xlsx): unpack it, and"),
         (gzip.compress(b"number\n" * 99, mtime=0)[:-9], "a.csv.gz", "damaged or was cut short"),
         (gzip.compress(b"", mtime=0), "a.csv.gz", "is empty"),
         (b"\x1f\x8bnothing", "a.csv.gz", "damaged or was cut short"),
