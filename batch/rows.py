@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from batch.errors import TemplateError
 from batch.payload_store import PayloadStore
+from batch.phone.evidence import HEADER_AGAIN
 from batch.phone.forensics import kind_of_note
 from batch.phone.reading import read_blocks
 from batch.plans import Int32s, Int64s, Problem, Reject, UInt8s, Warned
@@ -333,7 +334,8 @@ class _Problems:
     def __init__(self, of_reading: Mapping[int, tuple[Problem, ...]]) -> None:
         self._by_row = {row: list(problems) for row, problems in of_reading.items()}
         # What the reader of the sheet says of a cell explains whatever else is wrong with it; a row
-        # whose cells are not where they belong (no column named) has nothing else to be said of it.
+        # whose cells are not where they belong (no column named) has nothing else to be said of it, and
+        # neither has the header once more, as joined files have it.
         self._said = {row: {p.column for p in problems} for row, problems in of_reading.items()}
 
     def add(self, problems: Mapping[int, tuple[Problem, ...]]) -> None:
@@ -342,6 +344,8 @@ class _Problems:
             said = self._said.get(row, ())
             if "" not in said:
                 self._by_row.setdefault(row, []).extend(p for p in more if p.column not in said)
+                if any(problem.kind == HEADER_AGAIN for problem in more):
+                    self._said[row] = {""}
 
     def add_by_code(self, problem_of: Sequence[Problem | None], which: Int64s) -> None:
         """Add to every row the problem of its code, where that has one."""

@@ -300,6 +300,15 @@ def test_ragged_row_has_one_problem(folder: Path) -> None:
     assert [len(reject.problems) for reject in plan.rejects if reject.row == 3] == [1]
 
 
+def test_the_header_once_more_has_one_problem(folder: Path) -> None:
+    """The header amid the rows, as joined files have it, is one problem and not one for each column."""
+    plan = plan_rows(
+        folder, "number,template,direction", "+14155550100,voice,", "Number,template,direction", "x,y,z"
+    )
+    assert problems(plan)[3] == [("number", "number.header")]
+    assert len(problems(plan)[4]) == 3
+
+
 # --- rows that meet -----------------------------------------------------------------------------
 
 

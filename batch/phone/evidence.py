@@ -29,6 +29,10 @@ _SIGNS |= dict.fromkeys("()[]（）［］", "(") | {")": ")", "]": ")", "）": "
 _SIGNS |= {"/": "/", "／": "/", ",": ",", "，": ",", "−": "-", "ー": "-", "ｰ": "-", "⁃": "-", "˗": "-"}
 
 
+#: The kind of a cell that is the header of its column: nothing else in its row is worth a word.
+HEADER_AGAIN = "number.header"
+
+
 class Rejected(Exception):  # noqa: N818 - a verdict on a cell, and no error: it ends within `Judge`
     """Why a cell is rejected: `kind` is its slug, `message` is for the operator."""
 
