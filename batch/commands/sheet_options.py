@@ -20,14 +20,14 @@ R = TypeVar("R")
 
 DEFAULT_TEMPLATES = Path("templates")
 
-#: `--max-NAME`, the field of `batch.sheets.chunks.Bounds` that it sets, and its help. The defaults are there.
+#: `--max-NAME`, the field of `batch.sheets.chunks.Bounds` that it sets, its default there, and its help.
 _BOUNDS = (
-    ("unpacked-mb", "unpacked_mb", "The most megabytes that a workbook or a .gz may unpack to."),
-    ("ratio", "ratio", "The most times its packed size that a workbook or a .gz may unpack to."),
-    ("entries", "entries", "The most files that a workbook may consist of."),
-    ("cell-chars", "cell_chars", "The most characters in a cell."),
-    ("columns", "columns", "The most columns of a sheet."),
-    ("cells", "cells", "The most cells of a workbook."),
+    ("unpacked-mb", "unpacked_mb", 1_000, "The most megabytes that a workbook or a .gz may unpack to"),
+    ("ratio", "ratio", 200, "The most times its packed size that a workbook or a .gz may unpack to"),
+    ("entries", "entries", 10_000, "The most files that a workbook may consist of"),
+    ("cell-chars", "cell_chars", 32_767, "The most characters in a cell"),
+    ("columns", "columns", 1_000, "The most columns of a sheet"),
+    ("cells", "cells", 30_000_000, "The most cells of a workbook"),
 )
 
 
@@ -107,7 +107,7 @@ def sheet_options(function: Callable[..., R]) -> Callable[..., R]:
 
     @wraps(function)
     def command(**params: Any) -> R:
-        bounds = {field: params.pop(f"max_{field}") for _, field, _ in _BOUNDS}
+        bounds = {field: params.pop(f"max_{field}") for _, field, _, _ in _BOUNDS}
         given = SheetArguments(
             paths=tuple("-" if path == "-" else Path(path) for path in params.pop("sheets")),
             templates=params.pop("templates"),
@@ -220,7 +220,11 @@ _PARAMETERS = (
     click.option(
         "--delimiter", callback=_delimiter, metavar="C", help="What separates cells, if the header misleads."
     ),
-    click.option("--worksheet", metavar="NAME", help="The worksheet of a workbook that has several."),
+    click.option(
+        "--worksheet",
+        metavar="NAME",
+        help="The worksheet of a workbook that has several; or write book.xlsx#NAME.",
+    ),
     click.option(
         "--header-row",
         type=click.IntRange(min=1),
@@ -244,7 +248,13 @@ _PARAMETERS = (
         help="The most requests in a plan.",
     ),
     *(
-        click.option(f"--max-{name}", f"max_{field}", type=click.IntRange(min=1), metavar="N", help=text)
-        for name, field, text in _BOUNDS
+        click.option(
+            f"--max-{name}",
+            f"max_{field}",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help=f"{text}: {default} unless this says otherwise.",
+        )
+        for name, field, default, text in _BOUNDS
     ),
 )
