@@ -47,7 +47,12 @@ class Differences:
     drifted: int = field(
         metadata=says("Just this was sent last, and reading back (`--verify`) shows something else.")
     )
-    missing: int = field(metadata=says("Known numbers, by direction, that are in no sheet."))
+    missing: int = field(
+        metadata=says("Known numbers, by direction, that are in no sheet; 0 with --where or --limit.")
+    )
+    rejected: int = field(
+        metadata=says("Known numbers, by direction, that are in no sheet but in rows that are rejected.")
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,7 @@ class DiffRequest:
     sheet: str = field(metadata=says("The sheet's name."))
     row: int = field(metadata=says("The row, as the spreadsheet counts."))
     patch: int = field(metadata=says("The change: its place in `patches`, from 0."))
+    drift: str | None = field(metadata=says("Where it drifted: what was sent, and what is there instead."))
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,7 @@ class VerifyStoppedEvent(LogEvent):
 class ReadBackEvent(LogEvent):
     """What should be in force unchanged was read back, before a reconcile with `--verify`."""
 
-    drifted: int = field(metadata=says("How many requests are not there as they were sent."))
+    drifted: int = field(metadata=says("How many requests are not there as sent."))
 
 
 @dataclass(frozen=True, slots=True)

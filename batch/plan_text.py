@@ -253,7 +253,7 @@ def to_json(plan: Plan, outlook: Outlook | None = None) -> dict[str, object]:
     - `counts`: `rows`, `requests`, `to_send`, `skipped`, `rejected` (rows), `unchanged` (of those to send,
       in force as they are; null if there is no journal), `expected_duration_s` (null without a rate)
     - `differences`: how many requests are `new`, `changed`, `in_doubt`, `unchanged`, and how many known keys
-      are `missing` from the sheets; null if there is no journal
+      are `missing` from the sheets, or in rows that are `rejected`; null if there is no journal
     - `sheets`: `name`, `path`, `sha256`, `rows`, `requests`, `rejected`
     - `templates`: `name`, `direction`, `requests`, `skipped`, `payloads`
     - `template_digests`: SHA-256 by template, bases included

@@ -190,7 +190,9 @@ class _Draft:
             f"from {', '.join(named)}: keep one of them"
         )
         problem = Problem(self._number_headers[sheet_id], message, "number.conflict")
-        return Reject(sheet_id, int(rows.rows[conflict.owner]), (problem,))
+        owner = conflict.owner
+        ends = int(rows.first[owner]), int(rows.last[owner])
+        return Reject(sheet_id, int(rows.rows[owner]), (problem,), *ends)
 
     def _given(self, sheet: Sheet) -> frozenset[int]:
         """The columns of a sheet whose cells go into payloads, and so may hold what opens a webhook."""

@@ -42,11 +42,17 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A row that cannot become a request, with all its problems."""
+    """A row that cannot become a request, with all its problems.
+
+    `first` and `last` are the number that it is about, or the ends of its block, as far as they could be
+    read: 0 where they could not. The journal does not keep them.
+    """
 
     sheet_id: int
     row: int
     problems: tuple[Problem, ...]
+    first: int = field(default=0, compare=False)
+    last: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

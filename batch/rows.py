@@ -205,7 +205,10 @@ class RowReader:
             for doubt in _one_a_kind(doubts):
                 self.warnings.add(doubt, self._sheet_id, int(chunk.rows[at]))
 
-        rejects = [Reject(self._sheet_id, int(chunk.rows[at]), problems) for at, problems in found.in_order()]
+        rejects = [
+            Reject(self._sheet_id, int(chunk.rows[at]), problems, int(blocks.first[at]), int(blocks.last[at]))
+            for at, problems in found.in_order()
+        ]
         note_of = np.array([self.notes.id_of(kind) for kind in blocks.note_kinds], dtype=np.int32)
         rows = Rows(
             np.full(count, self._sheet_id, dtype=np.int32),

@@ -138,7 +138,14 @@ def command(
         account_numbers = _account_numbers(destination, options.rates)
     plan = given.plan(keep_cells=rejects is not None, keep_secrets=True)
     target = SANDBOX if sandbox else read_address(base_url).url
-    beside = _beside(plan, Workspace(workspace), target, account, in_full=show_diff)
+    beside = _beside(
+        plan,
+        Workspace(workspace),
+        target,
+        account,
+        in_full=show_diff,
+        is_narrowed=given.is_narrowed,
+    )
     if rejects is not None:
         write_rejects(plan, rejects)
         if not quiet:
@@ -221,7 +228,9 @@ def _account_numbers(destination: Live, rates: tuple[Rate, ...]) -> AttachedNumb
     return in_event_loop(ask)
 
 
-def _beside(plan: Plan, workspace: Workspace, target: str, account: str, *, in_full: bool) -> PlanDiff | None:
+def _beside(
+    plan: Plan, workspace: Workspace, target: str, account: str, *, in_full: bool, is_narrowed: bool
+) -> PlanDiff | None:
     """The plan beside what is in force; None without a journal, unless it is wanted in full."""
     from batch.fleet.comparison import Difference, compare
     from batch.fleet.plan_diff import diff
@@ -231,7 +240,8 @@ def _beside(plan: Plan, workspace: Workspace, target: str, account: str, *, in_f
     if not (is_known or in_full):
         return None
     with closing(workspace.reader() if is_known else MemoryJournal()) as journal:
-        comparison = compare(plan, journal.applied(target, account), journal.payload)
+        applied = journal.applied(target, account)
+        comparison = compare(plan, applied, journal.payload, is_narrowed=is_narrowed)
         if in_full:
             return diff(comparison, journal.kept)
         return diff(comparison, journal.kept, only=Difference.CHANGED, most=MOST_PAIRS)

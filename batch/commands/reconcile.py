@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +15,7 @@ from batch.commands.run_options import (
     destination_options,
     sending_options,
     workspace_option,
+    workspace_words,
 )
 from batch.commands.sheet_options import SheetArguments, sheet_options
 from batch.commands.talk import LogFormat, Talk, confirm, deliver, require_terminal, talk_options
@@ -21,7 +24,7 @@ from batch.states import EXIT_SOME_FAILED
 from batch.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from batch.destinations import Destination
@@ -106,7 +109,6 @@ def command(
 
     When something was sent, one line on standard output says so, also with --quiet.
     """
-    from batch.commands.origins import origins
     from batch.commands.reviewing import review
     from batch.fleet.reconciling import Thresholds
     from batch.rollout import Rollout
@@ -114,7 +116,7 @@ def command(
     if not (yes or expect_no_changes):
         require_terminal()
     talk = Talk(log_format, quiet)
-    thresholds = Thresholds.parse(max_changed, max_missing, is_narrowed=given.is_narrowed)
+    thresholds = Thresholds.parse(max_changed, max_missing)
     options = Given(params)
     sending = options.sending()
     sending.run_options()  # a rate that is not understood is told before a large sheet is read
@@ -125,20 +127,21 @@ def command(
         place.check_free()
         plan = given.plan()
         review(talk, plan, given, plan_digest=plan_digest, skip_rejects=skip_rejects)
+        compared = partial(_compared, talk, plan, given, destination, sending)
         if expect_no_changes:
-            return _expect_no_changes(talk, plan, destination, sending, place, as_json=as_json)
+            return _expect_no_changes(talk, compared, place, as_json=as_json)
         with Rollout(place, "reconcile") as rollout:
             return _reconcile(
                 talk,
                 rollout,
-                _compared(talk, plan, destination, sending, rollout.journal),
+                compared(rollout.journal),
                 destination,
                 sending,
                 thresholds,
+                given,
                 is_to_ask=not yes,
                 hooks=hooks,
                 as_json=as_json,
-                also=origins(given.templates),
             )
     except LockedError as error:
         talk.say(f"sipbatch: nothing was sent. {error}", event="locked")
@@ -146,12 +149,18 @@ def command(
 
 
 def _compared(
-    talk: Talk, plan: Plan, destination: Destination, sending: Sending, journal: Journal
+    talk: Talk,
+    plan: Plan,
+    given: SheetArguments,
+    destination: Destination,
+    sending: Sending,
+    journal: Journal,
 ) -> Comparison:
     """The plan beside what is in force: by the journal, and with `--verify` by what is there."""
     from batch.fleet.comparison import Difference, compare
 
-    comparison = compare(plan, journal.applied(destination.name, destination.account), journal.payload)
+    applied = journal.applied(destination.name, destination.account)
+    comparison = compare(plan, applied, journal.payload, is_narrowed=given.is_narrowed)
     if not (sending.verify and comparison.count(Difference.UNCHANGED)):
         return comparison
     from batch.read_back.along import as_readable, reader_at
@@ -176,20 +185,22 @@ def _reconcile(
     destination: Destination,
     sending: Sending,
     thresholds: Thresholds,
+    given: SheetArguments,
     *,
     is_to_ask: bool,
     hooks: Hooks,
     as_json: bool,
-    also: Mapping[str, object],
 ) -> int:
     """Send what differs, if that is not too much."""
     from batch.commands.asking import ask_on_terminal
     from batch.commands.briefing import brief, course, pace, question
     from batch.commands.conclusion import carry_out
+    from batch.commands.origins import origins
     from batch.fleet.diff_text import counts_text
     from batch.rollout import check_reachable
 
-    if not comparison.to_send_count:
+    too_much = "; ".join(thresholds.exceeded_by(comparison))
+    if not (comparison.to_send_count or too_much):
         return _nothing_to_send(talk, comparison, rollout.journal, as_json=as_json)
     plan = comparison.skip_unchanged()
     counts = counts_text(comparison)
@@ -200,17 +211,17 @@ def _reconcile(
         to_send=plan.to_send_count,
         rejected=len(plan.rejects),
     )
-    too_much = "; ".join(thresholds.exceeded_by(comparison))
     if too_much:
+        words = [*map(str, given.paths), "--diff", *workspace_words(rollout.workspace)]
         raise TooMuchError(
-            f"{too_much}. Nothing was sent; `sipbatch plan SHEET --diff` shows what would change."
+            f"{too_much}. Nothing was sent; `{shlex.join(['sipbatch', 'plan', *words])}` shows it."
         )
     check_reachable(destination)
     if told := course(plan, sending):
         talk.say(told)
     if is_to_ask:
         confirm(question(plan, destination, sending))
-    run_id = rollout.pin(plan, destination, sending, also=also)
+    run_id = rollout.pin(plan, destination, sending, also=origins(given.templates))
     talk.say(
         f"Run {run_id}: sending to {destination.in_words} {pace(plan.to_send_count, sending)}.",
         event="run",
@@ -244,13 +255,13 @@ def _nothing_to_send(talk: Talk, comparison: Comparison, journal: Journal, *, as
 
 
 def _expect_no_changes(
-    talk: Talk, plan: Plan, destination: Destination, sending: Sending, place: Workspace, *, as_json: bool
+    talk: Talk, compared: Callable[[Journal], Comparison], place: Workspace, *, as_json: bool
 ) -> int:
     """Show what differs; the workspace is neither made nor held."""
     from batch.journal.memory import MemoryJournal
 
     with closing(place.reader() if place.journal_path.exists() else MemoryJournal()) as journal:
-        comparison = _compared(talk, plan, destination, sending, journal)
+        comparison = compared(journal)
         if not comparison.to_send_count:
             return _nothing_to_send(talk, comparison, journal, as_json=as_json)
         deliver(_told(comparison, journal, as_json=as_json))

@@ -6,8 +6,8 @@ extended or exported anew differs in nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -17,7 +17,7 @@ from batch.errors import CredentialsError
 from batch.journal.in_force import Blocks, blocks_of, part_of
 from batch.journal.known import Applied
 from batch.journal.protocol import Journal, RunRecord
-from batch.plans import Bools, Int32s, Int64s, Payload, Plan, UInt8s, keys_of, plan_digest
+from batch.plans import Bools, Int32s, Int64s, Payload, Plan, Reject, UInt8s, keys_of, plan_digest
 
 #: The body of a payload by its id in the journal.
 BodyOf = Callable[[int], bytes]
@@ -43,7 +43,8 @@ class Comparison:
     """A plan and what is in force; `differences` and `places` have one element a request.
 
     `differences` index `DIFFERENCES`. `places` say where in `applied` the request's key is, -1 where it is
-    new. `missing` are the places in `applied` of which the plan says nothing.
+    new. `missing` are the places in `applied` of which the sheets say nothing; `rejected` are those of which
+    they do, in rows that are rejected. `drifts` say of each request that drifted what there is instead.
     """
 
     plan: Plan
@@ -51,6 +52,8 @@ class Comparison:
     differences: UInt8s
     places: Int64s
     missing: Int64s
+    rejected: Int64s
+    drifts: Mapping[int, str] = field(default_factory=dict)
 
     def are(self, difference: Difference) -> Bools:
         """Which requests differ so; repeats of an earlier row are none of them."""
@@ -78,8 +81,11 @@ class Comparison:
         return replace(skipping, digest=digest)
 
 
-def compare(plan: Plan, applied: Applied, body_of: BodyOf) -> Comparison:
-    """Compare every request of a plan with what is in force at its key."""
+def compare(plan: Plan, applied: Applied, body_of: BodyOf, *, is_narrowed: bool = False) -> Comparison:
+    """Compare every request of a plan with what is in force at its key.
+
+    Where the sheets were narrowed to some of their rows, nobody can say what is missing from them.
+    """
     keys = keys_of(plan.numbers, plan.directions)
     differences = np.full(plan.request_count, _CODE[Difference.NEW], dtype=np.uint8)
     places = np.full(plan.request_count, -1, dtype=np.int64)
@@ -88,8 +94,21 @@ def compare(plan: Plan, applied: Applied, body_of: BodyOf) -> Comparison:
         is_known = applied.keys[near] == keys
         places[is_known] = near[is_known]
         differences[is_known] = _of_known(plan, applied, np.flatnonzero(is_known), near[is_known], body_of)
-    missing = np.flatnonzero(~np.isin(applied.keys, keys))
-    return Comparison(plan, applied, differences, places, missing)
+    unplanned = np.flatnonzero(~np.isin(applied.keys, keys))
+    is_rejected = _are_in_rejects(applied.keys[unplanned] >> 1, plan.rejects)
+    missing = unplanned[:0] if is_narrowed else unplanned[~is_rejected]
+    return Comparison(plan, applied, differences, places, missing, unplanned[is_rejected])
+
+
+def _are_in_rejects(numbers: Int64s, rejects: Sequence[Reject]) -> Bools:
+    """Which of these numbers, sorted, a rejected row is about."""
+    first = np.array([reject.first for reject in rejects if reject.first], dtype=np.int64)
+    last = np.array([reject.last for reject in rejects if reject.first], dtype=np.int64)
+    # Each row adds one from its first number on, and takes it away behind its last.
+    begun = np.searchsorted(np.sort(first), numbers, side="right")
+    ended = np.searchsorted(np.sort(last), numbers, side="left")
+    found: Bools = begun > ended
+    return found
 
 
 def overtaken(journal: Journal, run: RunRecord) -> tuple[int, str]:

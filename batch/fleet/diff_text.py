@@ -33,10 +33,14 @@ _SIGNS = {
 def counts_text(comparison: Comparison) -> str:
     """`3 new, 9 changed, 40 unchanged; 2 known are in no sheet`, in requests."""
     counts = [(one, comparison.count(one)) for one in DIFFERENCES]
-    parts = [f"{count:,} {words(one)}" for one, count in counts if count] or ["nothing"]
-    missing = len(comparison.missing)
-    is_are = "is" if missing == 1 else "are"
-    return ", ".join(parts) + (f"; {missing:,} known {is_are} in no sheet" if missing else "")
+    parts = [f"{count:,} {words(one)}" for one, count in counts if count] or ["no requests"]
+    known = ((comparison.missing, "in no sheet"), (comparison.rejected, "in rejected rows"))
+    told = (
+        f"{len(keys):,} known {'is' if len(keys) == 1 else 'are'} {where}"
+        for keys, where in known
+        if len(keys)
+    )
+    return "; ".join([", ".join(parts), *told])
 
 
 def words(difference: Difference) -> str:
@@ -45,10 +49,11 @@ def words(difference: Difference) -> str:
 
 
 def counts_json(comparison: Comparison) -> dict[str, int]:
-    """How many requests differ in which way, and how many known keys are `missing` from the sheets."""
+    """How many requests differ in which way, and how many known keys are `missing`, or in rows `rejected`."""
     return {
         **{one.value: comparison.count(one) for one in DIFFERENCES},
         "missing": len(comparison.missing),
+        "rejected": len(comparison.rejected),
     }
 
 
@@ -124,7 +129,9 @@ def _by_number(diff: PlanDiff, *, with_missing: bool) -> Iterator[str]:
         yield "By number:"
     for at in changing:
         no = int(diff.patch_ids[at])
-        yield f"{_SIGNS[diff.patches[no].difference]} {_request(diff, at)} #{no + 1}"
+        drift = diff.comparison.drifts.get(at)
+        told = f": {printable(drift)}" if drift else ""
+        yield f"{_SIGNS[diff.patches[no].difference]} {_request(diff, at)} #{no + 1}{told}"
     for key, run in missing:
         yield f"- +{key >> 1} {DIRECTIONS[key & 1]} is in no sheet; in force since run {run}"
 
@@ -148,9 +155,10 @@ def _many(count: int) -> str:
 def diff_json(diff: PlanDiff) -> dict[str, object]:
     """The changes as JSON values. Field names are stable.
 
-    - `patches`: `template`, `difference` (new, changed, in_doubt), `requests` (how many), `since` (the run
-      that put in force what is changed, or null), `changes`: `path`, and `from` and `to` where it is set
-    - `requests`: `phone_number`, `direction`, `sheet`, `row`, `patch` (its place in `patches`)
+    - `patches`: `template`, `difference` (new, changed, in_doubt, drifted), `requests` (how many), `since` (the
+      run that put in force what is changed, or null), `changes`: `path`, and `from` and `to` where it is set
+    - `requests`: `phone_number`, `direction`, `sheet`, `row`, `patch` (its place in `patches`), `drift` (what
+      was sent and what is there instead, or null)
     - `missing`: `phone_number`, `direction`, `since`: known, and in no sheet
     """
     plan = diff.comparison.plan
@@ -172,6 +180,7 @@ def diff_json(diff: PlanDiff) -> dict[str, object]:
                 "sheet": plan.sheets[plan.sheet_ids[at]].name,
                 "row": int(plan.rows[at]),
                 "patch": int(diff.patch_ids[at]),
+                "drift": diff.comparison.drifts.get(at),
             }
             for at in np.flatnonzero(diff.patch_ids >= 0).tolist()
         ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from batch.errors import UsageError
 from batch.fleet.comparison import Comparison, Difference
+from batch.plans import Reject
 
 #: A share of fewer numbers than this says nothing.
 SAMPLE = 20
@@ -53,16 +54,15 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """How many known numbers may change, and how many may be in no sheet (None: any number of them)."""
+    """How many known numbers may change, and how many may be in no sheet."""
 
     changed: Threshold
-    missing: Threshold | None
+    missing: Threshold
 
     @classmethod
-    def parse(cls, changed: str, missing: str, *, is_narrowed: bool = False) -> Self:
-        """As the operator writes them; what sheets do not have that were narrowed on purpose says nothing."""
-        parsed = Threshold.parse("--max-missing", missing)
-        return cls(Threshold.parse("--max-changed", changed), None if is_narrowed else parsed)
+    def parse(cls, changed: str, missing: str) -> Self:
+        """As the operator writes them."""
+        return cls(Threshold.parse("--max-changed", changed), Threshold.parse("--max-missing", missing))
 
     def exceeded_by(self, comparison: Comparison) -> Iterator[str]:
         """Says of each one that is exceeded what was counted, of what, and the option that allows it.
@@ -73,11 +73,10 @@ class Thresholds:
         if self.changed.is_exceeded(changed, known):
             what = f"{changed:,} of the {known:,} known numbers in the sheets would change"
             yield f"{what} {_allowed(self.changed, changed, known)}"
-        if self.missing is not None:
-            missing, known = _missing(comparison)
-            if self.missing.is_exceeded(missing, known):
-                what = f"{missing:,} of the {known:,} known numbers are in no sheet"
-                yield f"{what} {_allowed(self.missing, missing, known)}"
+        missing, known = _missing(comparison)
+        if self.missing.is_exceeded(missing, known):
+            what = f"{missing:,} of the {known:,} known numbers are in no sheet"
+            yield f"{what} {_allowed(self.missing, missing, known)}{_unread(comparison.plan.rejects)}"
 
 
 def _allowed(threshold: Threshold, count: int, known: int) -> str:
@@ -85,6 +84,15 @@ def _allowed(threshold: Threshold, count: int, known: int) -> str:
         f"({100 * count / known:.1f}%), and {threshold.option} allows {threshold}: if that is meant, "
         f"say {threshold.option} {count}"
     )
+
+
+def _unread(rejects: Sequence[Reject]) -> str:
+    """Which of the missing numbers may be there after all."""
+    unread = sum(not reject.first for reject in rejects)
+    if not unread:
+        return ""
+    rows = "1 rejected row" if unread == 1 else f"{unread:,} rejected rows"
+    return f" (the number of {rows} cannot be read, and may be one of them)"
 
 
 def _changed(comparison: Comparison) -> tuple[int, int]:

@@ -97,7 +97,8 @@ def with_drift(comparison: Comparison, found: DriftFound) -> Comparison:
         told = f"{one.proof.value}, and so sent again: {one.in_words}"
         note_ids[at] = notes.setdefault(f"{before}; {told}" if before else told, len(notes))
     noted = replace(plan, note_ids=note_ids, notes=tuple(notes))
-    return replace(comparison, plan=noted, differences=differences)
+    drifts = {at: one.in_words for at, one in found.drifted.items()}
+    return replace(comparison, plan=noted, differences=differences, drifts=drifts)
 
 
 class _Bodies:

@@ -151,7 +151,7 @@ def _verification(part: VerificationPart) -> Iterator[str]:
     if not checked - part.not_readable:
         yield "Read back: nothing could be verified."
     elif differing:
-        yield f"Read back: {_many(differing, 'request is', 'requests are')} not there as they were sent:"
+        yield f"Read back: {_many(differing, 'request is', 'requests are')} not there as sent:"
     else:
         yield f"Read back: {part.verified:,} of {_many(part.requests, 'request', 'requests')} verified."
     for drift in part.drifts[:_MOST]:

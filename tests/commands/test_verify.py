@@ -61,7 +61,7 @@ def test_drift_is_exit_3_and_told_with_what_to_do(desk: Desk, invoke: Invoke, se
     change(server, 3)
     done = invoke("verify")
     assert done.code == 3
-    assert "2 requests are not there as they were sent" in done.out
+    assert "2 requests are not there as sent" in done.out
     assert "2 × codec_config.transcode" in done.out
     assert "numbers.csv:4 outbound: sent true, there is false" in done.out
     assert "results.csv --where result_verified=drifted" in done.out
