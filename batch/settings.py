@@ -51,6 +51,8 @@ SETTINGS: dict[str, Kind] = {
     "window": Kind.LIST,
     "window_exit": Kind.FLAG,
     "max_failures": Kind.TEXT,
+    "max_changed": Kind.TEXT,
+    "max_missing": Kind.TEXT,
     "base_url": Kind.TEXT,
     "auth_scheme": Kind.TEXT,
     "transport": Kind.TEXT,

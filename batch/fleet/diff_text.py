@@ -155,8 +155,8 @@ def _many(count: int) -> str:
 def diff_json(diff: PlanDiff) -> dict[str, object]:
     """The changes as JSON values. Field names are stable.
 
-    - `patches`: `template`, `difference` (new, changed, in_doubt, drifted), `requests` (how many), `since` (the
-      run that put in force what is changed, or null), `changes`: `path`, and `from` and `to` where it is set
+    - `patches`: `template`, `difference` (new, changed, in_doubt, drifted), `requests` (how many), `since`
+      (the run that put in force what is changed, or null), `changes`: `path`, and `from` and `to` where set
     - `requests`: `phone_number`, `direction`, `sheet`, `row`, `patch` (its place in `patches`), `drift` (what
       was sent and what is there instead, or null)
     - `missing`: `phone_number`, `direction`, `since`: known, and in no sheet

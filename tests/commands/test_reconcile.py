@@ -221,6 +221,17 @@ def test_a_sheet_that_was_cut_off_is_refused(desk: Desk, invoke: Invoke, new: in
     assert invoke("reconcile", "numbers.csv", *SANDBOX).code == 0
 
 
+def test_thresholds_may_be_settings(desk: Desk, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For numbers that were given up for good: in the settings file, or in the environment."""
+    rows = reconciled(desk, invoke, 20)
+    write(desk, rows[5:])
+    assert invoke("reconcile", "numbers.csv", *SANDBOX).code == 4
+    (desk.folder / "sipbatch.toml").write_text("max_missing = 5\n", encoding="utf-8")
+    assert invoke("reconcile", "numbers.csv", *SANDBOX).code == 0
+    monkeypatch.setenv("SIPBATCH_MAX_MISSING", "4")
+    assert "--max-missing allows 4" in invoke("reconcile", "numbers.csv", *SANDBOX).err
+
+
 def test_a_sheet_without_a_row_is_refused(desk: Desk, invoke: Invoke) -> None:
     """An export that came out empty is not taken for one in which nothing differs."""
     reconciled(desk, invoke, 20)
