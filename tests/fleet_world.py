@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import csv
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import anyio
 import anyio.lowlevel
+import numpy as np
 import orjson
 
 from batch.bland.payloads import SCHEMA
 from batch.clock import Clock
 from batch.engine.pacer import Rate
+from batch.engine.retrying import Dice
 from batch.journal.protocol import Journal, NewRun
 from batch.journal.sqlite import SqliteJournal
 from batch.planning import PlanOptions, make_plan
@@ -142,6 +144,10 @@ class Line:
     minutes: str = "5"
 
 
+#: In virtual time nobody waits for it.
+UNHURRIED = RunOptions(rates=(Rate(50, 1.0),), concurrency=3)
+
+
 @dataclass
 class FleetWorld:
     """One workspace, one account, and the sheet that says what the account is to hold."""
@@ -149,8 +155,10 @@ class FleetWorld:
     folder: Path
     account: Account = field(default_factory=Account)
     lines: list[Line] = field(default_factory=list)
+    options: RunOptions = UNHURRIED
     layout: int = 0
     now: float = 1_785_144_600.0
+    dice: Dice = field(default_factory=lambda: random.Random(0).random)
 
     def __post_init__(self) -> None:
         (self.folder / "templates").mkdir()
@@ -225,7 +233,7 @@ class FleetWorld:
         self.account.sent.clear()
         self.journal.steps_left = steps
         try:
-            ending = run_virtual(lambda: self._run(run_id), backend="asyncio")
+            ending = self._played(lambda: self._run(run_id))
             self.journal.steps_left = None
             return ending
         except DeadError:
@@ -236,6 +244,10 @@ class FleetWorld:
         self.reborn()
         return None
 
+    def _played(self, work: Callable[[], Coroutine[Any, Any, Ending]]) -> Ending:
+        """In virtual time, where nothing waits for a wire."""
+        return run_virtual(work, backend="asyncio")
+
     async def _run(self, run_id: str) -> Ending:
         async def inline(work: Callable[[], _T]) -> _T:
             await anyio.lowlevel.checkpoint()
@@ -245,10 +257,10 @@ class FleetWorld:
             self.journal,
             run_id,
             self.account,
-            RunOptions(rates=(Rate(50, 1.0),), concurrency=3),
+            self.options,
             clock=Clock(anyio.current_time, lambda: self.now),
             run_blocking=inline,
-            dice=random.Random(0).random,
+            dice=self.dice,
         )
 
 
@@ -290,6 +302,13 @@ def to_send(plan: Plan) -> set[Key]:
         for at, is_skipped in enumerate(plan.is_skipped.tolist())
         if not is_skipped
     }
+
+
+def picked(plan: Plan, keep: Sequence[int]) -> Plan:
+    """The plan of some of its requests alone, as a retry sends them."""
+    columns = ("numbers", "directions", "payload_ids", "template_ids", "sheet_ids", "rows", "note_ids")
+    kept = {name: getattr(plan, name)[list(keep)] for name in columns}
+    return replace(plan, **kept, duplicate_of=np.full(len(keep), -1), unchanged_since=None, earlier_runs=())
 
 
 def part(config: Mapping[str, object], blocks: Mapping[str, object]) -> Config:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import orjson
+import pytest
 from hypothesis import note, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from batch.fleet.comparison import Comparison, compare
 from batch.fleet.rolling_back import Back, Rollback, roll_back
-from batch.journal.protocol import ROLLS_BACK
+from batch.journal.protocol import ROLLS_BACK, NewRun, Pick
 from batch.plans import DIRECTIONS, Plan
 from batch.states import RequestState, RunState
 from batch.workspace import UNFINISHED
+from tests.fleet_over_http import HttpAccount, HttpWorld
 from tests.fleet_world import (
     TARGET,
     Config,
@@ -27,11 +29,14 @@ from tests.fleet_world import (
     Mood,
     in_force,
     part,
+    picked,
     to_send,
     wanted,
 )
+from tests.sending import FIRST_NUMBER, KEY, serving
 
-NUMBERS = st.integers(14155550100, 14155550105)
+NUMBER_COUNT = 6
+NUMBERS = st.integers(FIRST_NUMBER, FIRST_NUMBER + NUMBER_COUNT - 1)
 TEMPLATES = st.sampled_from(["voice", "alerts", "voice+alerts"])
 SIDES = st.sampled_from(["inbound", "outbound", "both"])
 CODECS = st.sampled_from(["PCMU", "PCMA;PCMU", "Opus"])
@@ -45,6 +50,9 @@ MOODS = st.one_of(
     st.lists(st.sampled_from(Mood), max_size=8),
 )
 STEPS = st.one_of(st.none(), st.none(), st.integers(1, 16))
+
+NTH = st.integers(0, 11)
+MISSED = frozenset({RequestState.FAILED, RequestState.UNKNOWN})
 
 Edit = Callable[[FleetWorld, Line, int, int], None]
 
@@ -128,10 +136,14 @@ class FleetMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory(prefix="sipbatch-fleet-")
-        self.world = FleetWorld(Path(self.folder.name))
+        self.world = self.made(Path(self.folder.name))
         self.plans: dict[str, Plan] = {}
         #: What the account held before each run that went through without another in between.
         self.before: dict[str, dict[Key, Config]] = {}
+
+    def made(self, folder: Path) -> FleetWorld:
+        """Where it all happens."""
+        return FleetWorld(folder)
 
     def teardown(self) -> None:
         self.world.close()
@@ -164,17 +176,29 @@ class FleetMachine(RuleBasedStateMachine):
         if self._send(plan, moods, steps) and not self._has_failures():
             assert self._compare().to_send_count == 0
 
-    @precondition(lambda self: self._unfinished())
-    @rule(data=st.data(), moods=MOODS, steps=STEPS)
-    def resume(self, data: st.DataObject, moods: list[Mood], steps: int | None) -> None:
+    @rule(nth=NTH, moods=MOODS, steps=STEPS)
+    def resume(self, nth: int, moods: list[Mood], steps: int | None) -> None:
         """Go on with any run that was not finished, however much has happened since."""
-        self._go(data.draw(st.sampled_from(self._unfinished())), moods, steps)
+        if run_id := _one_of(self._unfinished(), nth):
+            self._go(run_id, moods, steps)
 
-    @precondition(lambda self: self.plans)
-    @rule(data=st.data(), moods=MOODS, steps=STEPS)
-    def roll_back(self, data: st.DataObject, moods: list[Mood], steps: int | None) -> None:
+    @rule(nth=NTH, moods=MOODS, steps=STEPS)
+    def retry(self, nth: int, moods: list[Mood], steps: int | None) -> None:
+        """Send again what failed, or is unknown, of any run."""
+        journal = self.world.journal
+        journal.settle()
+        missed = {run_id: found for run_id in self.plans if (found := self._missed(run_id))}
+        if run_id := _one_of(list(missed), nth):
+            self.world.now += 60
+            again = journal.derive_run(run_id, Pick(MISSED), NewRun(TARGET, self.world.now))
+            self._begin(again, picked(self.plans[run_id], missed[run_id]), moods, steps)
+
+    @rule(nth=NTH, moods=MOODS, steps=STEPS)
+    def roll_back(self, nth: int, moods: list[Mood], steps: int | None) -> None:
         """Take any run back; what had changed is as it was before, if all goes well."""
-        taken_back = data.draw(st.sampled_from(sorted(self.plans)))
+        taken_back = _one_of(list(self.plans), nth)
+        if not taken_back:
+            return
         journal = self.world.journal
         journal.settle()
         rollback = roll_back(journal, journal.run(taken_back))
@@ -200,7 +224,9 @@ class FleetMachine(RuleBasedStateMachine):
 
     def _send(self, plan: Plan, moods: list[Mood], steps: int | None, **more: object) -> bool:
         """Pin a plan and send it; whether it went through."""
-        run_id = self.world.pin(plan, **more)
+        return self._begin(self.world.pin(plan, **more), plan, moods, steps)
+
+    def _begin(self, run_id: str, plan: Plan, moods: list[Mood], steps: int | None) -> bool:
         self.plans[run_id] = plan
         self.before[run_id] = self.world.account.copy()
         return self._go(run_id, moods, steps)
@@ -288,6 +314,41 @@ class FleetMachine(RuleBasedStateMachine):
     def _unfinished(self) -> list[str]:
         return [run.id for run in self.world.journal.runs() if run.state in UNFINISHED]
 
+    def _missed(self, run_id: str) -> list[int]:
+        """The places in its plan of what a run did not get applied, for all that is known."""
+        return [row.seq for row in self.world.journal.results(run_id) if row.state in MISSED]
+
+
+def _one_of(runs: list[str], nth: int) -> str:
+    """Which one does not hang on how many there are: what is drawn is the same for every course of things."""
+    return runs[nth % len(runs)] if runs else ""
+
 
 TestFleet = FleetMachine.TestCase
 TestFleet.settings = settings(max_examples=40, stateful_step_count=25)
+
+
+# --- over HTTP ----------------------------------------------------------------------------------
+
+#: The sandbox that the machine below sends to, while its tests run.
+_url = ""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One for all: each course of things begins with an empty one."""
+    global _url
+    with serving(tmp_path_factory.mktemp("sandbox"), "--key", KEY, "--show-blocks", "side") as running:
+        _url = running.url
+        yield
+
+
+class HttpFleetMachine(FleetMachine):
+    """The same promises, of a sandbox in a process of its own, spoken to over HTTP."""
+
+    def made(self, folder: Path) -> FleetWorld:
+        return HttpWorld(folder, HttpAccount(_url, NUMBER_COUNT))
+
+
+TestFleetOverHttp = HttpFleetMachine.TestCase
+TestFleetOverHttp.settings = settings(max_examples=12, stateful_step_count=20)
