@@ -259,7 +259,7 @@ class CannotBack:
     direction: str = field(metadata=says("inbound or outbound."))
     sheet: str = field(metadata=says("The sheet's name."))
     row: int = field(metadata=says("The row, as the spreadsheet counts."))
-    reason: str = field(metadata=says("changed_since, never_known or sealed."))
+    reason: str = field(metadata=says("changed_since, never_known, nothing_before or sealed."))
     changed_by: str | None = field(metadata=says("The run that has changed it since."))
     message: str = field(metadata=says("The reason in words."))
 

@@ -290,8 +290,8 @@ class FleetMachine(RuleBasedStateMachine):
                     assert held is None or not was_certain or part(held, says[key]) == says[key], key
                 case Back.DONE:
                     assert later
-                case Back.SEALED:
-                    raise AssertionError("there are no secrets here")
+                case Back.SEALED | Back.NOTHING_BEFORE:
+                    raise AssertionError("there are no secrets and no snapshots here")
 
     def _check_taken_back(self, taken_back: str, rollback: Rollback) -> None:
         """The blocks that the run had changed are as they were before it."""

@@ -69,15 +69,17 @@ def command(
 
     Taken back is what RUN changed, or may have changed, and nothing has changed since; block by block, so
     that what other runs did to other blocks stays. What cannot be taken back stays as it is, and is listed
-    with the reason: it was changed since, or nobody knows what was in force before. It becomes a run of its
-    own, which can be taken back too.
+    with the reason: it was changed since, or nobody knows what was in force before, neither by the journal
+    nor by a snapshot of the run (`run --snapshot`). It becomes a run of its own, which can be taken back too.
     """
+    from batch.bland.payloads import SCHEMA
     from batch.commands.asking import ask_on_terminal
     from batch.commands.briefing import brief, pace, question, tell_rejects
     from batch.commands.conclusion import carry_out
     from batch.destinations import pinned_destination
     from batch.fleet.diff_text import changes_text
     from batch.fleet.rolling_back import roll_back
+    from batch.read_back.snapshots import seen_before
     from batch.rollout import Rollout, Sending, check_reachable
 
     if not (yes or only_plan):
@@ -90,7 +92,7 @@ def command(
     with Rollout(place, "rollback") as rollout:
         journal = rollout.journal
         taken_back = find_run(journal.runs(), run)
-        rollback = roll_back(journal, taken_back)
+        rollback = roll_back(journal, taken_back, seen_before(journal, taken_back.id, SCHEMA))
         plan = rollback.plan
         diff = _diff(rollback, journal)
         if only_plan:
@@ -162,6 +164,7 @@ def _counts(rollback: Rollback) -> str:
         Back.DONE: "taken back already",
         Back.CHANGED_SINCE: "changed since",
         Back.NEVER_KNOWN: "of which nobody knows what was before",
+        Back.NOTHING_BEFORE: "of which nothing was set up before",
         Back.SEALED: "with a secret that is not at hand",
     }
     parts = [f"{rollback.count(back):,} {says}" for back, says in words.items() if rollback.count(back)]

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import orjson
 
+from batch.fleet.rolling_back import Seen
 from batch.journal.protocol import Event, Journal, Left
 from batch.journal.verification import Snapshot
 from batch.plans import DIRECTIONS, Payload
@@ -112,6 +114,27 @@ def _snapshot(seq: int, direction: str, reading: Reading[Shown]) -> Snapshot | N
         return Snapshot(seq, reading.at, is_there=False, payload=None)
     blocks = {name: block for name, block in side.items() if block is not None and not has_hidden(block)}
     return Snapshot(seq, reading.at, is_there=True, payload=Payload.of(blocks) if blocks else None)
+
+
+def seen_before(journal: Journal, run_id: str, schema: Schema) -> dict[int, Seen]:
+    """What a run's snapshot knows of each request, as far as it can be sent again; empty without one."""
+    known: dict[str, dict[str, object]] = {}
+
+    def sendable(payload: Payload | None) -> dict[str, object]:
+        if payload is None:
+            return {}
+        if payload.sha256 not in known:
+            blocks: dict[str, object] = {}
+            for name, block in orjson.loads(payload.body).items():
+                if (restored := restorable({name: block}, schema)) is not None:
+                    blocks |= orjson.loads(restored.body)
+            known[payload.sha256] = blocks
+        return known[payload.sha256]
+
+    return {
+        one.seq: Seen(one.at, sendable(one.payload) if one.is_there else None)
+        for one in journal.snapshots(run_id)
+    }
 
 
 def restorable(shown: Blocks, schema: Schema) -> Payload | None:
