@@ -267,6 +267,12 @@ class MemoryJournal:
             request.sent(request.claimed_at, 0.0, died, RequestState.PENDING)
             request.due_at = None
             run.place(request)
+        for request in run.requests:
+            if request.state is RequestState.RETRYING:
+                assert request.due_at is not None
+                assert request.last_sent_at is not None
+                if request.last_sent_at > at:
+                    request.due_at -= request.last_sent_at - at
         return len(lost)
 
     def shards(self, run_id: str, size: int) -> list[Shard]:

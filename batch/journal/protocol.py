@@ -264,7 +264,8 @@ class Journal(Protocol):
         """Set a run going, and take back what a dead process had claimed.
 
         Returns how many claims were taken back: each is `pending` again, with an ambiguous attempt
-        noted that counts toward nothing.
+        noted that counts toward nothing. What is to be sent again and was sent after `at`, because the
+        clock was set back since, is due as long after `at` as it was after it was sent.
         """
         ...
 

@@ -187,6 +187,10 @@ TAKE_BACK = """
 UPDATE requests SET state = 'pending', sends = sends + 1, in_doubt = 1, due_at = NULL,
        claimed_at = NULL, first_sent_at = COALESCE(first_sent_at, claimed_at), last_sent_at = claimed_at
 WHERE run_no = ? AND state = 'in_flight'"""
+# Where the clock was set back since, a retry would wait until it has caught up: it waits no longer for it.
+SET_BACK = """
+UPDATE requests SET due_at = due_at - (last_sent_at - :at)
+WHERE run_no = :no AND state = 'retrying' AND last_sent_at > :at"""
 BEGIN_RUN = """
 UPDATE runs SET state = ?, reason = NULL, started_at = COALESCE(started_at, ?), ended_at = NULL
 WHERE no = ?"""

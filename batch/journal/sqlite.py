@@ -191,6 +191,7 @@ class SqliteJournal(SqliteReader):
             self._fold_runs_going()
             self._db.execute(sql.NOTE_LOST, (no,))
             lost = self._db.execute(sql.TAKE_BACK, (no,)).rowcount
+            self._db.execute(sql.SET_BACK, {"no": no, "at": at})
             self._db.execute(sql.BEGIN_RUN, (RunState.RUNNING.value, at, no))
         self._cursors = {key: seq for key, seq in self._cursors.items() if key[0] != no}
         return lost

@@ -20,6 +20,7 @@ from tests.journal_promises.play import (
     Reread,
     begun,
     claim,
+    ended,
     look,
     new_run,
     retrying,
@@ -199,6 +200,20 @@ class RunPromises:
         assert journal.next_due(run_id) == START + 900
         (again,) = claim(journal, run_id, 2, now=START + 3)
         assert (again.seq, again.attempts, again.sends) == (0, 1, 2)
+
+    def test_a_clock_that_was_set_back_prolongs_no_wait(self, journal: Journal) -> None:
+        """A retry that was due in thirty seconds is so still, by whatever clock the run goes on."""
+        run_id = begun(journal, small_plan(2))
+        first, second = claim(journal, run_id, 2)
+        earlier, later = (
+            ended(first, RequestState.RETRYING, TRANSIENT, at=START - 7_200.0, due_at=START),
+            (ended(second, RequestState.RETRYING, TRANSIENT, at=START, due_at=START + 30.0)),
+        )
+        journal.exchange(run_id, ended=[earlier, later])
+        journal.begin(run_id, START - 3_600.0)
+        assert journal.next_due(run_id) == START - 3_570.0
+        assert seqs(claim(journal, run_id, 2, now=START - 3_570.0)) == [1]
+        assert seqs(claim(journal, run_id, 2, now=START)) == [0]
 
     def test_beginning_one_run_leaves_another_alone(self, journal: Journal) -> None:
         """What another run has in flight is that run's."""

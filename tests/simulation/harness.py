@@ -134,7 +134,7 @@ class _Simulation:
             self.world.is_peaceful = self.world.life >= len(planned) + _LIVES_TO_PEACE
             ending = await self._live(life)
             if self.journal.run(self._run_id).state is RunState.COMPLETED:
-                self._invariants.check_done(self.journal)
+                self._invariants.check_done(self.journal, self._folder / "report")
                 return
             await anyio.sleep(self._rest_s(life, ending))
         self.world.broken("the run is never done")
@@ -255,6 +255,10 @@ class _Simulation:
                 self.target.rates = parse_rates(life.new_rates)
                 self.world.tell("rates", life.new_rates)
 
+        def set_wall_clock() -> None:
+            self._wall_ahead_s += life.wall_set_by_s
+            self.world.tell("wall clock", life.wall_set_by_s)
+
         self.world.at_step(life.drain_at_step, drain)
         self.world.at_step(life.abort_at_step, abort)
         async with anyio.create_task_group() as tasks:
@@ -262,6 +266,7 @@ class _Simulation:
             tasks.start_soon(at, life.abort_s, abort)
             tasks.start_soon(at, life.cancel_s, cancel)
             tasks.start_soon(at, life.new_rates_s, change_rates)
+            tasks.start_soon(at, life.wall_set_s, set_wall_clock)
             tasks.start_soon(pause_and_go_on)
             tasks.start_soon(at, life.stall_s, lambda: stall(life.stalled_for_s))
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
+from typing import cast
 
-from batch.journal.protocol import Counts, ResultRow
+from batch.journal.protocol import Counts, Journal, ResultRow
 from batch.plans import DIRECTIONS, Plan
+from batch.reporting import write_report
 from batch.runner import Ending, RunOptions
 from batch.states import RequestState, StopReason
 from batch.target import Verdict
 from tests.simulation.mortal_journals import MortalJournal
-from tests.simulation.scripted_target import Key, ScriptedTarget, Send
+from tests.simulation.scripted_target import LONGEST_WAIT_S, Key, ScriptedTarget, Send
 from tests.simulation.world import World
 
 _FINAL = [state for state in RequestState if state.is_final]
@@ -110,15 +114,18 @@ class Invariants:
             self._world.broken(f"the run ended with {ending.counts}, the journal has otherwise")
         if ending.reason is StopReason.DONE and ending.counts.left:
             self._world.broken(f"the run is done, and {ending.counts.left} requests are left")
+        if "asked to wait" in ending.message and self._target.longest_asked_s <= LONGEST_WAIT_S:
+            self._world.broken(f"the run ended with {ending.message!r}, and nobody asked it to")
         if "in quarantine" in ending.message:
             self._check_quarantine(journal, rows)
         self._check_failures(rows)
 
-    def check_done(self, journal: MortalJournal) -> None:
-        """What must be true at the very end of a run."""
+    def check_done(self, journal: MortalJournal, folder: Path) -> None:
+        """What must be true at the very end of a run; its report is written into `folder`."""
         self._check_rates()
         self._check_sends(journal)
         self._check_applied(journal)
+        self._check_report(journal, folder)
 
     def _check_none_in_flight(self, journal: MortalJournal) -> None:
         if journal.counts(self._run_id).in_flight:
@@ -238,6 +245,21 @@ class Invariants:
                     f"{key_of(row)} was sent {sent[key_of(row)]} times; the journal has {row.sends} sends, "
                     f"of which {lost[row.seq]} were lost"
                 )
+
+    def _check_report(self, journal: MortalJournal, folder: Path) -> None:
+        """The report has every row of the sheet once, with what the journal and the target say of it."""
+        write_report(cast("Journal", journal), self._run_id, folder, formats=("csv",))
+        with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
+            lines = list(csv.DictReader(file))
+        rows = Counter(int(line["result_row"]) for line in lines)
+        if rows != Counter([*self._plan.rows.tolist(), *(reject.row for reject in self._plan.rejects)]):
+            self._world.broken("the report's rows are not the sheet's")
+        told = {int(line["result_row"]): line for line in lines}
+        for row in journal.results(self._run_id):
+            line, sha256 = told.get(row.row, {}), self._plan.payloads[self._plan.payload_ids[row.seq]].sha256
+            says = [line.get(name) for name in ("phone_number", "direction", "result_state")]
+            if says != [*key_of(row), row.state.value] or line.get("result_payload_sha256") != sha256:
+                self._world.broken(f"the report says {says} of {key_of(row)}, which is {row.state}")
 
     def _check_applied(self, journal: MortalJournal) -> None:
         """What was last applied to a number is the plan's payload, and the fleet's record says so."""

@@ -50,7 +50,9 @@ class Life:
     cancel_s: float | None = None
     stall_s: float | None = None
     stalled_for_s: float = 0.0
-    wall_jump_s: float = 0.0
+    wall_jump_s: float = 0.0  #: by how much the wall clock was set before it began
+    wall_set_s: float | None = None  #: when the wall clock is set while it goes
+    wall_set_by_s: float = 0.0
     pause_s: float | None = None  #: when the operator pauses it
     paused_for_s: float = 0.0
     new_rates_s: float | None = None  #: when the operator changes the rate
@@ -96,6 +98,8 @@ class Scenario:
     def of(cls, seed: int) -> Scenario:
         """The scenario of a seed."""
         dice = random.Random(f"scenario {seed}")
+        # What was thought of later has dice of its own, so that the seeds of the corpus mean what they meant.
+        later = random.Random(f"later {seed}")
         requests = dice.choice((1, 3, 8, 20, 30, 45, 60))
         templates = dice.choice((1, 1, 2, 4))
         return cls(
@@ -127,7 +131,7 @@ class Scenario:
             server_limit=dice.choice((None, None, None, 4)),
             revoked_after_sends=dice.randint(0, 2 * requests) if dice.random() < 0.15 else None,
             storms=tuple(_storm(dice) for _ in range(dice.choice((0, 0, 0, 1, 2)))),
-            lives=tuple(_life(dice, requests) for _ in range(dice.choice((0, 1, 1, 2, 3)))),
+            lives=tuple(_life(dice, later, requests) for _ in range(dice.choice((0, 1, 1, 2, 3)))),
         )
 
 
@@ -142,12 +146,14 @@ def _storm(dice: random.Random) -> Storm:
     return Storm(dice.choice(STORMS), from_s, from_s + dice.choice((0.5, 5.0, 40.0, 200.0)))
 
 
-def _life(dice: random.Random, requests: int) -> Life:
+def _life(dice: random.Random, later: random.Random, requests: int) -> Life:
     """Mostly a crash; else a full disk, a signal, a cancelled caller."""
     life = Life(
         stall_s=dice.uniform(0, 10) if dice.random() < 0.15 else None,
         stalled_for_s=dice.choice((0.1, 1.0, 60.0)),
         wall_jump_s=dice.choice((0.0, 0.0, 0.0, -3_600.0, 3_600.0)),
+        wall_set_s=later.uniform(0, 6) if later.random() < 0.2 else None,
+        wall_set_by_s=later.choice((-3_600.0, 3_600.0)),
         pause_s=dice.uniform(0, 6) if dice.random() < 0.15 else None,
         paused_for_s=dice.choice((0.5, 20.0)),
         new_rates_s=dice.uniform(0, 6) if dice.random() < 0.15 else None,

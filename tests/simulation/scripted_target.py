@@ -17,7 +17,7 @@ from tests.simulation.world import World
 Key = tuple[str, str]
 
 #: The longest wait that a run is to sit out, as `batch.engine.retrying.RetryPolicy` has it.
-_LONGEST_WAIT_S = 120.0
+LONGEST_WAIT_S = 120.0
 
 
 @dataclass(slots=True)
@@ -48,6 +48,8 @@ class ScriptedTarget:
         self.in_flight: Counter[Key] = Counter()
         self.most_in_flight = 0
         self.quiet_s = (0.0, 0.0)
+        self.not_before_s: dict[Key, float] = {}
+        self.longest_asked_s = 0.0
         self.bad_template = scenario.bad_template
         self.rates: tuple[Rate, ...] = ()
         self.watch: Callable[[Send], None] = lambda _: None
@@ -70,6 +72,7 @@ class ScriptedTarget:
         """A new process knows of no pause and has nothing in flight."""
         self.in_flight.clear()
         self.quiet_s = (0.0, 0.0)
+        self.not_before_s.clear()
 
     def mend(self) -> None:
         """The operator has done what a stopped run asked for: a new key, a better template."""
@@ -101,7 +104,7 @@ class ScriptedTarget:
             self.in_flight[send.key] -= 1
         self._world.step("after an answer")
         send.outcome = outcome
-        self._note_answer(kind, outcome)
+        self._note_answer(kind, send, outcome)
         return outcome
 
     def _note_send(self, send: Send) -> None:
@@ -113,17 +116,22 @@ class ScriptedTarget:
             self._world.broken(f"{send.key} is in flight twice")
         if self.quiet_s[0] < send.at_s < self.quiet_s[1] - 1e-6:
             self._world.broken(f"{send.key} was sent in a pause that lasts until {self.quiet_s[1]:.3f} s")
+        if send.at_s < (not_before_s := self.not_before_s.get(send.key, 0.0)) - 1e-6:
+            self._world.broken(f"{send.key} was sent again, and was to wait until {not_before_s:.3f} s")
         if not self._world.may_send:
             self._world.broken(f"{send.key} was sent although the run was stopped or paused")
         self._world.sent(self.seq_of[send.key])
         self.watch(send)
 
-    def _note_answer(self, kind: str, outcome: Outcome) -> None:
+    def _note_answer(self, kind: str, send: Send, outcome: Outcome) -> None:
         now = self._now()
         self._world.tell("answer", kind)
         wait_s = outcome.retry_after_s
-        if outcome.advice is Advice.THROTTLED and wait_s is not None and wait_s <= _LONGEST_WAIT_S:
+        if outcome.advice is Advice.THROTTLED and wait_s is not None and wait_s <= LONGEST_WAIT_S:
             self.quiet_s = (now, max(self.quiet_s[1], now + wait_s))
+        if wait_s is not None:
+            self.not_before_s[send.key] = now + wait_s
+            self.longest_asked_s = max(self.longest_asked_s, wait_s)
         if outcome.advice in (Advice.CREDENTIALS, Advice.UNTRUSTED):
             self._world.stopped()
         if outcome.verdict is Verdict.ACCEPTED:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from batch.clock import Clock
 from batch.engine import pacer
 from batch.engine.desk import Desk, Ready
 from batch.engine.judging import Judge
@@ -15,6 +16,8 @@ from batch.engine.retrying import RetryBudget
 from batch.journal import sql as journal_sql
 from batch.journal.protocol import Ended
 from batch.plans import DIRECTIONS
+from batch.report.lines import Line
+from batch.report.results_csv import ResultsCsv
 from batch.runner import Engine
 from batch.states import RequestState, StopReason
 from batch.target import Outcome, Verdict
@@ -151,6 +154,37 @@ def released_for_good(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(journal_sql, "RELEASE", journal_sql.RELEASE.replace("'pending'", "'skipped'"))
 
 
+def wall_clock_trusted(patch: pytest.MonkeyPatch) -> None:
+    """What is due is taken from a clock that somebody may set."""
+    patch.setattr(Clock, "utc", lambda self: self.wall())
+
+
+def clock_waited_for(patch: pytest.MonkeyPatch) -> None:
+    """After the clock was set back, a resumed run waits until it has caught up."""
+    patch.setattr(journal_sql, "SET_BACK", journal_sql.SET_BACK + " AND 1 = 0")
+
+
+def wait_of_one_undercut(patch: pytest.MonkeyPatch) -> None:
+    """An answer other than 429 that asks to wait is not listened to."""
+    due_s = Judge._due_s
+
+    def due_at_once(self: Judge, claim: Any, outcome: Outcome, now: float) -> float:
+        return now if outcome.http_status == 500 else due_s(self, claim, outcome, now)
+
+    patch.setattr(Judge, "_due_s", due_at_once)
+
+
+def row_left_out_of_the_report(patch: pytest.MonkeyPatch) -> None:
+    """The report skips what was tried more than once."""
+    add = ResultsCsv.add
+
+    def add_most(self: ResultsCsv, line: Line) -> None:
+        if line.result is None or line.result.sends < 2:
+            add(self, line)
+
+    patch.setattr(ResultsCsv, "add", add_most)
+
+
 @pytest.mark.parametrize(
     ("plant", "says"),
     [
@@ -169,6 +203,10 @@ def released_for_good(patch: pytest.MonkeyPatch) -> None:
         (doubt_forgotten, "is failed after"),
         (canary_outrun, "than the canary"),
         (released_for_good, "is skipped after"),
+        (wall_clock_trusted, "nobody asked it to"),
+        (clock_waited_for, "nobody asked it to"),
+        (wait_of_one_undercut, "was to wait until"),
+        (row_left_out_of_the_report, "the report's rows are not the sheet's"),
     ],
     ids=lambda given: getattr(given, "__name__", ""),
 )
