@@ -7,14 +7,16 @@ import os
 import re
 import signal
 import stat
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
 from tests.bland.wires import Wire, answer, reset
-from tests.faults.stage import FIRST_NUMBER, Command, Done, Invoke, Stage, until
+from tests.faults.stage import FIRST_NUMBER, Command, Done, Invoke, Server, Stage, until
 from tests.faults.wiring import SOMEBODY_ELSE, tls_of, wired
 
 KEY = "sk-canary-key-4711081547110815"
@@ -67,13 +69,21 @@ class Scene:
             assert not [text for text in texts if part in text], part
         assert not [line for done in self.said for line in done.err.splitlines() if A_NUMBER.search(line)]
         files = [path for path in self.stage.folder.rglob("*") if path.is_file()]
-        written = {path: path.read_bytes() for path in files if path.name != "numbers.csv"}
+        written = {path: content_of(path) for path in files if path.name != "numbers.csv"}
         for part in (*KEY_PARTS, *ENV_PARTS):
             assert not [path for path, data in written.items() if part.encode() in data], part
         for part in CELL_PARTS:
             # What came in a cell is pinned in the journal, because `resume` does not read the sheet again.
             found = [path.name for path, data in written.items() if part.encode() in data]
             assert set(found) <= {"journal.db", "journal.db-wal"}, part
+
+
+def content_of(path: Path) -> bytes:
+    """What is in a file; of a workbook, what is in its parts, which are packed."""
+    if path.suffix != ".xlsx":
+        return path.read_bytes()
+    with zipfile.ZipFile(path) as parts:
+        return b"".join(parts.read(name) for name in parts.namelist())
 
 
 @pytest.fixture
@@ -202,6 +212,40 @@ def test_nothing_sent_yet(scene: Scene, invoke: Invoke) -> None:
     scene.assert_silent()
 
 
+def test_what_is_read_back_and_taken_back(scene: Scene) -> None:
+    """The API shows every webhook when it is asked: what is found, has drifted or goes back tells none."""
+    server = scene.stage.sandbox(key=KEY, show_blocks="side")
+    changed(server, f"+{FIRST_NUMBER}", CELL_HOOK + "0")
+    assert scene.run("plan", "numbers.csv", "--online", url=server.url).code == 0
+    assert scene.run(*RUN, "--verify", "--snapshot", url=server.url).code == 0
+    for nth in range(3):  # by somebody else
+        changed(server, f"+{FIRST_NUMBER + nth}", CELL_HOOK + str(nth))
+    for words in (
+        ("verify", "--rate", "1000/s"),
+        ("verify", "--rate", "1000/s", "--json"),
+        ("report", "--format", "html", "--format", "xlsx", "--format", "jsonl", "--json"),
+        ("history", f"+{FIRST_NUMBER + 1}"),
+        ("fleet", "--json"),
+        ("reconcile", "numbers.csv", "--yes", "--verify", "--rate", "1000/s", *LOUD),
+    ):
+        scene.run(*words, url=server.url)
+    assert "drifted" in scene.said[2].out
+    done = scene.run("rollback", scene.stage.newest.id, "--yes", "--rate", "1000/s", *LOUD, url=server.url)
+    assert done.code == scene.said[-2].code == 0, done
+    scene.assert_silent()
+
+
+def changed(server: Server, number: str, webhook: str) -> None:
+    """Give a number another webhook, as somebody else's tool would."""
+    alerts = {"enabled": True, "channels": {"email": True, "sms": False, "webhook": webhook}}
+    told = {"phone_number": number, "direction": "outbound", "alert_config": alerts}
+    body = json.dumps(told).encode()
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    request = Request(f"{server.url}/v1/sip/config", method="PATCH", data=body, headers=headers)
+    with urlopen(request, timeout=30) as response:
+        assert response.status == 200
+
+
 @pytest.mark.parametrize(
     ("text", "mode"),
     [(KEY, 0o644), (f"{KEY} {KEY}", 0o600), (f'"{KEY}"', 0o600), (f"BLAND_API_KEY={KEY}", 0o600)],
@@ -282,8 +326,12 @@ def test_files_are_their_owners_alone(scene: Scene) -> None:
     while_it_runs = modes(scene.stage.workspace.path)
     assert {"journal.db", "journal.db-wal", "journal.db-shm", "lock"} <= set(while_it_runs)
     assert scene.heard(command).code == 0
+    formats = ("csv", "jsonl", "xlsx", "html")
+    words = ("report", "--quiet", *(f"--format={one}" for one in formats))
+    writing = scene.stage.start(*words, environ=environ, preexec_fn=lambda: os.umask(0) and None)
+    assert scene.heard(writing).code == 0
     afterwards = modes(scene.stage.workspace.path)
-    assert "results.csv" in afterwards
+    assert {"results.csv", "results.jsonl", "results.xlsx", "report.html", "summary.json"} <= set(afterwards)
     for name, mode in {**while_it_runs, **afterwards}.items():
         wanted = 0o700 if name.startswith("/") else 0o600
         assert mode == wanted, f"{name} is {mode:04o}"
