@@ -32,6 +32,9 @@ LOCK_TRIES = 5
 LOCK_RETRY_S = 0.02
 
 
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
 @dataclass(frozen=True, slots=True)
 class Holder:
     """Who holds a workspace, as they wrote it down when they took it; times are UTC, ISO 8601."""
@@ -57,11 +60,13 @@ class Lock:
     """The workspace's lock while this process holds it.
 
     It is the kernel's (`flock`): it is gone the moment the process is, however that ends, and the file
-    that stays behind means nothing by itself.
+    that stays behind means nothing by itself. `descriptor` is that file's, which says who holds it; `folder`
+    is the workspace's own, locked as well: whoever removes the file, taking it for stale, lets nobody in.
     """
 
-    def __init__(self, descriptor: int, command: str) -> None:
+    def __init__(self, descriptor: int, folder: int, command: str) -> None:
         self._descriptor = descriptor
+        self._folder = folder
         self._command = command
         self.name_run(None)
 
@@ -74,6 +79,7 @@ class Lock:
     def release(self) -> None:
         """Let the next one in; doing it twice does nothing."""
         if self._descriptor >= 0:
+            os.close(self._folder)
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -116,22 +122,23 @@ class Workspace:
             if not os.access(self.path, os.W_OK | os.X_OK):  # the journal may be writable all the same
                 raise PermissionError(errno.EACCES, "you have no right to write in this folder")
             descriptor = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            folder = -1
             try:
-                self._take(descriptor)
-                return Lock(descriptor, command)
+                folder = os.open(self.path, _FOLDER)
+                self._take(descriptor, folder)
+                return Lock(descriptor, folder, command)
             except BaseException:
-                os.close(descriptor)
+                for one in (descriptor, folder):
+                    if one >= 0:
+                        os.close(one)
                 raise
 
-    def _take(self, descriptor: int) -> None:
+    def _take(self, descriptor: int, folder: int) -> None:
         for attempt in range(LOCK_TRIES):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if attempt < LOCK_TRIES - 1:
-                    time.sleep(LOCK_RETRY_S)
-            else:
+            if _is_taken(descriptor, fcntl.LOCK_EX) and _is_taken(folder, fcntl.LOCK_EX, is_needed=False):
                 return
+            if attempt < LOCK_TRIES - 1:
+                time.sleep(LOCK_RETRY_S)
         raise self._held_by(self._written_holder())
 
     def check_free(self) -> None:
@@ -149,20 +156,19 @@ class Workspace:
 
     def holder(self) -> Holder | None:
         """Who holds the workspace now, or None if it is free."""
-        try:
-            descriptor = os.open(self.lock_path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise JournalError(f"{self.lock_path}: cannot be read: {error.strerror}.") from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return self._written_holder() or Holder(0, "", "unknown", None, "")
-        else:
-            return None
-        finally:
-            os.close(descriptor)
+        for path, flags in ((self.lock_path, os.O_RDONLY | os.O_CLOEXEC), (self.path, _FOLDER)):
+            try:
+                descriptor = os.open(path, flags)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise JournalError(f"{path}: cannot be read: {error.strerror}.") from None
+            try:
+                if not _is_taken(descriptor, fcntl.LOCK_SH, is_needed=path is not self.path):
+                    return self._written_holder() or Holder(0, "", "unknown", None, "")
+            finally:
+                os.close(descriptor)
+        return None
 
     def _written_holder(self) -> Holder | None:
         try:
@@ -199,6 +205,22 @@ class Workspace:
     def run_folder(self, run_id: str) -> Path:
         """Where a run's report is, or will be; the report makes it, for its owner alone."""
         return self.path / run_id
+
+
+def _is_taken(descriptor: int, kind: int, *, is_needed: bool = True) -> bool:
+    """Take a lock of this kind, or find that another process has it.
+
+    One that is not needed counts as taken where there is no such lock: on a network's file system folders
+    have none.
+    """
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        if is_needed:
+            raise
+    return True
 
 
 def find_run(

@@ -72,8 +72,8 @@ def test_whoever_only_looks_is_let_in(stage: Stage) -> None:
 def test_overlapping_cron_jobs(stage: Stage) -> None:
     """Of several that start in one instant one runs; the others end with 75, and nothing is sent twice."""
     wanted = stage.sheet(60)
-    server = stage.sandbox(faults={"hang+unapplied": 1.0})
-    commands = [stage.start(*RUN, "--deadline", "0.5", environ=server.environ) for _ in range(4)]
+    server = stage.sandbox(faults={"429": 1.0}, retry_after="1")  # whoever is in waits, and does not end
+    commands = [stage.start(*RUN, environ=server.environ) for _ in range(4)]
     until(lambda: sum(not command.is_going for command in commands) >= 3, "three of them end")
     assert sorted(command.done().code for command in commands if not command.is_going) == [75] * 3
     server.told(faults={})
@@ -97,6 +97,19 @@ def test_killed_holder_leaves_no_lock_behind(stage: Stage) -> None:
     assert (status["state"], status["is_going"], status["holder"]) == ("running", False, None)
     assert stage.here("resume", "--quiet", environ=server.environ).code == 0
     assert_all_agree(stage, stage.newest.id, server.record.read(), wanted)
+
+
+def test_lock_that_was_removed_lets_nobody_in(stage: Stage) -> None:
+    """Whoever deletes the lock's file, taking it for left behind, does not get a second run in by that."""
+    server = stage.sandbox()
+    first = begun(stage, server)
+    stage.workspace.lock_path.unlink()
+    for words in (RUN, ("resume",)):
+        done = stage.here(*words, environ=server.environ)
+        assert done.code == 75, done
+        assert "another run holds this workspace" in done.err
+    assert json.loads(stage.here("status", "--json").out)["is_going"]
+    assert_undisturbed(stage, server, first)
 
 
 def test_two_workspaces_do_not_know_of_each_other(stage: Stage) -> None:
