@@ -12,6 +12,7 @@ not an exception: it is a `batch.plans.Reject`, and all of them are collected.
       TooMuchError         more would change than may; nothing was sent          4
       JournalError         the journal cannot be read, written or trusted        74
       ReportError          the report cannot be written; the journal is intact   74
+        WorkbookError      the workbook cannot; a report without it can          74
       LockedError          another run holds the workspace                       75
       UnreachableError     the API cannot be reached; nothing was sent           75
       OrderError           the run that is going did not do as it was told       75
@@ -75,6 +76,10 @@ class ReportError(BatchError):
     """The report cannot be written; the journal is intact, and `sipbatch report` writes it later."""
 
     exit_code = 74
+
+
+class WorkbookError(ReportError):
+    """The workbook cannot be put together; a report without it can be written."""
 
 
 class LockedError(BatchError):

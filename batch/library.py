@@ -14,7 +14,7 @@ resumed there, and the reverse. Everything raised on purpose is a `batch.BatchEr
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -108,6 +108,7 @@ def run(
     waves: str | None = None,
     soak_s: float = 0.0,
     windows: Sequence[str] = (),
+    report: Collection[str] | None = None,
     progress: Progress | None = None,
 ) -> Finished:
     """Send a plan, and report on every row of it.
@@ -116,8 +117,9 @@ def run(
     "20/s" or "20/s,600/m"; `max_failures` as "200" or "5%"; `canary` so many requests, one of every
     template, direction and country among them, must succeed before the others are sent. `waves` is how far
     each wave goes ("1%,10%,100%"), with `soak_s` seconds of nothing after it. Only within `windows`
-    ("22:00-05:00@Europe/Berlin") is anything sent. SIGINT and SIGTERM let what is in flight finish, if this
-    is the main thread.
+    ("22:00-05:00@Europe/Berlin") is anything sent. `report` is what the report has beside `results.csv`: some
+    of "jsonl", "xlsx" and "html", and all of it if left out. SIGINT and SIGTERM let what is in flight finish,
+    if this is the main thread.
 
     Raises `RejectedError` if the plan has rejects and they are not to be skipped, `LockedError` if another
     run holds the workspace, `CredentialsError` without an API key, `UnreachableError` if nothing answers
@@ -144,7 +146,7 @@ def run(
     sending.run_options()
     destination = _destination(target)
     check_reachable(destination)
-    with Rollout(Workspace(Path(workspace)), "run") as rollout:
+    with Rollout(Workspace(Path(workspace)), "run", formats=report) as rollout:
         run_id = rollout.pin(plan, destination, sending)
         return rollout.send(run_id, destination, sending, progress=progress)
 
@@ -156,6 +158,7 @@ def resume(
     workspace: AnyPath = DEFAULT_WORKSPACE,
     rate: str | None = None,
     concurrency: int | None = None,
+    report: Collection[str] | None = None,
     progress: Progress | None = None,
 ) -> Finished:
     """Go on with a run that did not finish: the newest one, or the one whose id is, or begins with, `run`.
@@ -164,7 +167,7 @@ def resume(
     was one of your own. Raises `UsageError` if there is no such run, or nothing is left of it, and what
     `run` raises.
     """
-    with Rollout(Workspace(Path(workspace)), "resume") as rollout:
+    with Rollout(Workspace(Path(workspace)), "resume", formats=report) as rollout:
         found = find_run(
             rollout.journal.runs(),
             run,
@@ -196,6 +199,7 @@ def retry(
     template: str | None = None,
     rate: str | None = None,
     concurrency: int | None = None,
+    report: Collection[str] | None = None,
     progress: Progress | None = None,
 ) -> Finished:
     """Send again, as a run of its own, what ended failed or unknown in a run: the newest one, or `run`.
@@ -203,7 +207,7 @@ def retry(
     `error_code` and `template` take only some of it. `target` is needed only if it was one of your own.
     """
     states = frozenset({RequestState.FAILED, RequestState.UNKNOWN})
-    with Rollout(Workspace(Path(workspace)), "retry") as rollout:
+    with Rollout(Workspace(Path(workspace)), "retry", formats=report) as rollout:
         parent = find_run(rollout.journal.runs(), run)
         destination = (
             pinned_destination(parent.options, parent.target) if target is None else _destination(target)

@@ -12,10 +12,11 @@ from typing import Any
 
 import orjson
 
-from batch.errors import JournalError, UsageError
+from batch.errors import JournalError, UsageError, WorkbookError
 from batch.journal.protocol import Counts, Journal, RunRecord
 from batch.page import document as page
 from batch.report import manifest, results_csv, results_jsonl, results_xlsx
+from batch.report.formats import FORMATS, MOST_BOOK_LINES, names, usual
 from batch.report.lines import NOT_TRUSTED, Lines
 from batch.report.summary import Summary, summary_of
 from batch.report.tally import Tally
@@ -23,27 +24,20 @@ from batch.schema import did_you_mean
 from batch.staging import FileDigest, Staging
 from batch.states import RequestState
 
-#: The files that may be chosen, by their format; `summary.json` and `manifest.json` are always written.
-FORMATS = {
-    "csv": results_csv.NAME,
-    "jsonl": results_jsonl.NAME,
-    "xlsx": results_xlsx.NAME,
-    "html": page.NAME,
-}
-
-#: What is written unless something else is asked for; `results.csv` is part of every report.
-DEFAULT_FORMATS = ("csv", "jsonl")
-
 SUMMARY_NAME = "summary.json"
 
 
 @dataclass(frozen=True, slots=True)
 class ReportFiles:
-    """A report that was written: its files by name, and the summary in them."""
+    """A report that was written: its files by name, and the summary in them.
+
+    `left_out` says why it has no workbook, where it would have had one; it is empty otherwise.
+    """
 
     folder: Path
     paths: dict[str, Path]
     summary: Summary
+    left_out: str = ""
 
     @property
     def results(self) -> Path:
@@ -56,19 +50,44 @@ def write_report(
     run_id: str,
     folder: Path,
     *,
-    formats: Collection[str] = DEFAULT_FORMATS,
+    formats: Collection[str] | None = None,
     has_charts: bool | None = None,
 ) -> ReportFiles:
     """Write the report of a run, which may be going, into a folder of its own.
 
-    `formats` are keys of `FORMATS`. A file of an earlier report that is not among them is written anew
-    too, so that no two files in the folder tell of different times. Nothing in the folder changes
+    `formats` are keys of `FORMATS`; None is all of them, but no workbook where that cannot be put together or
+    would have more than `MOST_BOOK_LINES`. A file of an earlier report that is not among them is written
+    anew too, so that no two files in the folder tell of different times. Nothing in the folder changes
     before all files are whole and the counts add up. `has_charts` None draws the page's charts if it can.
 
     Raises `ReportError` if a file cannot be written, `JournalError` if the journal cannot be read or
-    contradicts itself, `UsageError` for a format that there is not, or that is not installed.
+    contradicts itself, `UsageError` for a format that there is not.
     """
-    names = _names(formats, folder)
+    if formats is not None:
+        return _write(journal, run_id, folder, names(_checked(formats), folder), has_charts=has_charts)
+    counts = journal.counts(run_id)
+    lines = counts.requests + counts.rejected
+    wanted = names(usual(lines), folder)
+    left_out = ""
+    if lines > MOST_BOOK_LINES and results_xlsx.NAME not in wanted:
+        left_out = f"it would have {lines:,} lines. `sipbatch report {run_id} --format xlsx` writes it"
+    try:
+        return _write(journal, run_id, folder, wanted, has_charts=has_charts, left_out=left_out)
+    except WorkbookError as error:
+        wanted = tuple(name for name in wanted if name != results_xlsx.NAME)
+        why = str(error).rstrip(".")
+        return _write(journal, run_id, folder, wanted, has_charts=has_charts, left_out=why)
+
+
+def _write(
+    journal: Journal,
+    run_id: str,
+    folder: Path,
+    names: tuple[str, ...],
+    *,
+    has_charts: bool | None,
+    left_out: str = "",
+) -> ReportFiles:
     run = journal.run(run_id)
     before = journal.counts(run_id)
     way_on = (
@@ -119,16 +138,17 @@ def write_report(
         listed = manifest.Manifest.of(run, summary, staging.finish())
         staging.file(manifest.NAME).write(listed.to_json())
         staging.commit()
-        if xlsx is None:
-            staging.remove(results_xlsx.NAME)
-    return ReportFiles(folder, {name: folder / name for name in files}, summary)
+        for name in FORMATS.values():
+            if name not in names:
+                staging.remove(name)
+    return ReportFiles(folder, {name: folder / name for name in files}, summary, left_out)
 
 
 def check_report(journal: Journal, run_id: str, folder: Path) -> list[str]:
     """Derive a report again from the journal, and say what in the folder differs; nothing if all is well.
 
     The report is not changed. Raises `JournalError` if the journal cannot be read, `ReportError` if there
-    is no room for temporary files, `UsageError` if a library is missing that a workbook or charts need.
+    is no room for temporary files, `UsageError` if the library is missing that the page's charts need.
     """
     path = folder / manifest.NAME
     try:
@@ -191,22 +211,14 @@ def _first_line(folder: Path, again: Path, name: str) -> str:
     return ""
 
 
-def _names(formats: Collection[str], folder: Path) -> tuple[str, ...]:
-    """The files to write, in the order of `FORMATS`."""
+def _checked(formats: Collection[str]) -> Collection[str]:
     for chosen in formats:
         if chosen not in FORMATS:
             raise UsageError(
                 f'there is no report format "{chosen}": it is one of {", ".join(FORMATS)}.'
                 f"{did_you_mean(chosen, FORMATS)}"
             )
-    if "xlsx" in formats and not results_xlsx.is_available():
-        raise UsageError(results_xlsx.NOT_INSTALLED)
-    names = []
-    for key, name in FORMATS.items():
-        is_there = (folder / name).exists() and (key != "xlsx" or results_xlsx.is_available())
-        if key == "csv" or key in formats or is_there:
-            names.append(name)
-    return tuple(names)
+    return formats
 
 
 def _ended(counts: Counts) -> tuple[int, ...]:

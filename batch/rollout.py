@@ -61,6 +61,9 @@ __all__ = [
 
 _T = TypeVar("_T")
 
+#: The report of so many requests takes seconds, in which nobody should think that nothing happens.
+_MANY = 50_000
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -115,9 +118,13 @@ class Finished:
 class Rollout:
     """Holds a workspace, with its journal open, for one command that sends."""
 
-    def __init__(self, workspace: Workspace, command: str) -> None:
-        """Take the workspace; `LockedError` if another run has it."""
+    def __init__(self, workspace: Workspace, command: str, *, formats: Collection[str] | None = None) -> None:
+        """Take the workspace; `LockedError` if another run has it.
+
+        `formats` are those of its reports, as `batch.reporting.write_report` takes them.
+        """
         self.workspace = workspace
+        self._formats = formats
         self._afterwards = ExitStack()
         self._stack = ExitStack()
         with self._stack:
@@ -211,6 +218,8 @@ class Rollout:
         duration_s = time.monotonic() - started_s
         folder = self.workspace.run_folder(run_id)
         report, report_error = None, None
+        if done.ending.counts.requests >= _MANY:
+            say(f"Writing the report of {done.ending.counts.requests:,} requests.")
         try:
             report = self.report(run_id)
         except ReportError as error:
@@ -229,7 +238,7 @@ class Rollout:
 
     def report(self, run_id: str) -> ReportFiles:
         """Write the run's report as the journal has it now; `ReportError` if it cannot be written."""
-        return write_report_of(self.journal, self.workspace, run_id)
+        return write_report_of(self.journal, self.workspace, run_id, formats=self._formats)
 
     def verify(
         self,
@@ -328,11 +337,13 @@ class Rollout:
         return done[0]
 
 
-def write_report_of(journal: Journal, workspace: Workspace, run_id: str) -> ReportFiles:
+def write_report_of(
+    journal: Journal, workspace: Workspace, run_id: str, *, formats: Collection[str] | None = None
+) -> ReportFiles:
     """Write a run's report into its folder; `ReportError` if it cannot be written."""
     from batch.reporting import write_report
 
-    return write_report(journal, run_id, workspace.run_folder(run_id))
+    return write_report(journal, run_id, workspace.run_folder(run_id), formats=formats)
 
 
 def in_event_loop(

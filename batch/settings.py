@@ -62,6 +62,7 @@ SETTINGS: dict[str, Kind] = {
     "key_file": Kind.PATH,
     "quiet": Kind.FLAG,
     "log_format": Kind.TEXT,
+    "report": Kind.LIST,
     "on_finish": Kind.TEXT,
     "webhook": Kind.TEXT,
     "region": Kind.TEXT,

@@ -81,8 +81,9 @@ class Staging:
                 os.close(folder)
 
     def remove(self, name: str) -> None:
-        """Take away a file of the folder that would be out of date beside the new ones."""
+        """Take away a file that would be out of date beside the new ones, and what was left behind of it."""
         with _told(self._folder / name, self._way_on):
+            self._sweep(name)
             (self._folder / name).unlink(missing_ok=True)
 
     def _sweep(self, name: str) -> None:

@@ -98,6 +98,8 @@ def conclude(talk: Talk, rollout: Rollout, finished: Finished, *, as_json: bool)
         counts=asdict(summary.counts),
         folder=str(finished.folder),
     )
+    if report is not None and report.left_out:
+        talk.say(f"\nThere is no results.xlsx: {report.left_out}.")
     verified = finished.verified
     if verified is not None and verified.reason is not StopReason.DONE:
         talk.insist(

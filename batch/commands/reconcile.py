@@ -130,7 +130,7 @@ def command(
         compared = partial(_compared, talk, plan, given, destination, sending)
         if expect_no_changes:
             return _expect_no_changes(talk, compared, place, as_json=as_json)
-        with Rollout(place, "reconcile") as rollout:
+        with Rollout(place, "reconcile", formats=options.formats()) as rollout:
             return _reconcile(
                 talk,
                 rollout,

@@ -28,7 +28,7 @@ EPILOG = """Examples:
     "formats",
     multiple=True,
     metavar="FORMAT",
-    help="What to write beside results.csv: html, xlsx, jsonl. Repeatable.  [default: what a run writes]",
+    help="What to write beside results.csv: html, xlsx, jsonl. Repeatable.  [default: all of it]",
 )
 @click.option(
     "--output",
@@ -58,7 +58,7 @@ def command(
     all files are whole.
     """
     from batch.report.summary_text import render_summary
-    from batch.reporting import DEFAULT_FORMATS, check_report, write_report
+    from batch.reporting import check_report, write_report
 
     talk = Talk(is_quiet=quiet)
     place = Workspace(workspace)
@@ -71,8 +71,10 @@ def command(
                 raise ReportError("\n".join(differing))
             talk.say(f"{folder}: the report is what the journal gives.")
             return 0
-        report = write_report(journal, found.id, folder, formats=formats or DEFAULT_FORMATS)
+        report = write_report(journal, found.id, folder, formats=formats or None)
     talk.say(render_summary(report.summary, folder, options=workspace_words(place)).rstrip())
+    if report.left_out:
+        talk.say(f"\nThere is no results.xlsx: {report.left_out}.")
     if as_json:
         deliver(report.summary.to_json().decode().rstrip())
     return 0

@@ -65,10 +65,11 @@ def command(
     from batch.rollout import Rollout, Sending, check_reachable
 
     talk = Talk(log_format, quiet)
-    hooks = Given(params).hooks()
+    options = Given(params)
+    hooks = options.hooks()
     place = Workspace(workspace)
     _find(place.records(), run)  # before anything is made or taken: there may be no run at all
-    with Rollout(place, "resume") as rollout:
+    with Rollout(place, "resume", formats=options.formats()) as rollout:
         found = _find(rollout.journal.runs(), run)
         if found.state is RunState.COMPLETED:
             raise UsageError(
@@ -78,7 +79,7 @@ def command(
         destination = pinned_destination(found.options, found.target, key_file=key_file, transport=transport)
         rollout.check_trusted(found)
         had = Sending.from_pinned(found.options).at_last_rate(rollout.journal.events(found.id))
-        sending = Given(params).sending_over(ctx, had)
+        sending = options.sending_over(ctx, had)
         left = rollout.journal.counts(found.id).left
         rate = sending.rate if sending.run_options().rates else "the rate that the API allows"
         talk.say(

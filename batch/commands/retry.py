@@ -74,7 +74,7 @@ def command(
     hooks = Given(params).hooks()
     place = Workspace(workspace)
     place.records()  # before anything is made or taken: there may be no run at all
-    with Rollout(place, "retry") as rollout:
+    with Rollout(place, "retry", formats=Given(params).formats()) as rollout:
         journal = rollout.journal
         parent = find_run(
             journal.runs(),

@@ -89,7 +89,7 @@ def command(
     hooks = options.hooks()
     place = Workspace(workspace)
     place.records()  # before anything is made or taken: there may be no run at all
-    with Rollout(place, "rollback") as rollout:
+    with Rollout(place, "rollback", formats=options.formats()) as rollout:
         journal = rollout.journal
         taken_back = find_run(journal.runs(), run)
         rollback = roll_back(journal, taken_back, seen_before(journal, taken_back.id, SCHEMA))

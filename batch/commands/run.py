@@ -91,7 +91,7 @@ def command(
     if plan.to_send_count and not yes:
         confirm(question(plan, destination, sending))
 
-    with Rollout(place, "run") as rollout:
+    with Rollout(place, "run", formats=options.formats()) as rollout:
         run_id = rollout.pin(plan, destination, sending, also=origins(given.templates))
         talk.say(
             f"Run {run_id}: sending to {destination.in_words} {pace(plan.to_send_count, sending)}.",

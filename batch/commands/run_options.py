@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from batch.errors import UsageError
+from batch.report.formats import FORMATS
 from batch.workspace import DEFAULT_WORKSPACE, Workspace
 
 if TYPE_CHECKING:
@@ -107,6 +108,14 @@ _COURSE = _SENDING[5:9]
 #: Those that also say how fast and how patiently something is read.
 _PACE = _SENDING[:4]
 
+_REPORT = click.option(
+    "--report",
+    "formats",
+    type=click.Choice([*FORMATS]),
+    multiple=True,
+    help="What the report has beside results.csv. Repeatable.  [default: all of it]",
+)
+
 _HOOKS = (
     click.option(
         "--on-finish",
@@ -198,8 +207,13 @@ _WORKSPACE = click.option(
 
 
 def sending_options(function: Callable[..., R]) -> Callable[..., R]:
-    """Give a command the options on pace and care, and on who is told of its end."""
-    return _decorated(function, (*_SENDING, *_HOOKS))
+    """Give a command the options on pace and care, on its report, and on who is told of its end."""
+    return _decorated(function, (*_SENDING, _REPORT, *_HOOKS))
+
+
+def report_option(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command `--report`."""
+    return _decorated(function, (_REPORT,))
 
 
 def course_options(function: Callable[..., R]) -> Callable[..., R]:
@@ -298,6 +312,10 @@ class Given:
         destination = EmbeddedSandbox(sandbox, self.params["transport"] or DEFAULT_TRANSPORT)
         destination.check()
         return destination
+
+    def formats(self) -> tuple[str, ...] | None:
+        """What the report is to have; None if nothing was said."""
+        return self.params["formats"] or None
 
     def hooks(self) -> Hooks:
         """Who is told of the end; `UsageError` if the webhook cannot be used."""

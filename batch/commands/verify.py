@@ -15,6 +15,7 @@ from batch.commands.run_options import (
     command_line,
     pace_options,
     reconnect_options,
+    report_option,
     workspace_option,
     workspace_words,
 )
@@ -48,6 +49,7 @@ could not be read; 75 try later; 77 the key is refused, or may not read; 130 and
 @click.option("--anew", is_flag=True, help="Read all of it, also what an interrupted verify has read.")
 @pace_options
 @reconnect_options
+@report_option
 @workspace_option
 @talk_options
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
@@ -78,9 +80,10 @@ def command(
     from batch.timestamps import utc
 
     talk = Talk(log_format, quiet)
+    options = Given(params)
     place = Workspace(workspace)
     place.records()  # before anything is made or taken: there may be no run at all
-    with Rollout(place, "verify") as rollout:
+    with Rollout(place, "verify", formats=options.formats()) as rollout:
         journal = rollout.journal
         found = find_run(
             journal.runs(),
@@ -94,7 +97,7 @@ def command(
             return 0
         destination = pinned_destination(found.options, found.target, key_file=key_file, transport=transport)
         _check_remembered(destination)
-        sending = Given(params).sending_over(ctx, Sending.from_pinned(found.options))
+        sending = options.sending_over(ctx, Sending.from_pinned(found.options))
         since = None if anew else unfinished_since(journal.events(found.id))
         requests = f"{count:,} request{'' if count == 1 else 's'}"
         rate = sending.rate if sending.run_options().rates else "the rate that the API allows"

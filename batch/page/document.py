@@ -25,6 +25,7 @@ from batch.page.shares import ShareTally, country
 from batch.page.table import LineKeeper, Table
 from batch.page.timeline import Timeline, timeline_of
 from batch.page.words import clock, date, day, many, milliseconds, percent, span
+from batch.report.formats import FORMATS
 from batch.report.lines import REJECTED, Line, printable
 from batch.report.next_steps import NextStep
 from batch.report.summary import Summary
@@ -36,7 +37,7 @@ from batch.version import __version__
 if TYPE_CHECKING:
     import jinja2
 
-NAME = "report.html"
+NAME = FORMATS["html"]
 
 #: How many causes, kinds of problems, episodes and sheets are told in full; the others are counted.
 _MOST = {"causes": 12, "problems": 12, "episodes": 60, "sheets": 12}

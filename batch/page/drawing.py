@@ -104,6 +104,8 @@ def draw(charts: Sequence[Chart]) -> dict[str, str]:
             [sys.executable, "-P", "-c", _DRAW],
             input=orjson.dumps(specs),
             env=environment,
+            # Whoever presses Ctrl-C while the report is written has the run in mind, not its charts.
+            start_new_session=True,
             capture_output=True,
             timeout=_LONGEST_S,
             check=True,

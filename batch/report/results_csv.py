@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 
+from batch.report.formats import FORMATS
 from batch.report.lines import Line
 from batch.staging import StagedFile
 
-NAME = "results.csv"
+NAME = FORMATS["csv"]
 
 #: How many lines are encoded and written at a time.
 _BATCH = 1_000

@@ -9,11 +9,12 @@ import orjson
 from batch.errors import JournalError
 from batch.journal.protocol import AttemptRow, ResultRow, RunRecord
 from batch.plans import DIRECTIONS
+from batch.report.formats import FORMATS
 from batch.report.lines import NOT_TRUSTED, Line
 from batch.staging import StagedFile
 from batch.timestamps import utc
 
-NAME = "results.jsonl"
+NAME = FORMATS["jsonl"]
 
 #: How much is gathered before it is written.
 _BATCH_BYTES = 1 << 17

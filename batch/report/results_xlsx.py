@@ -1,7 +1,6 @@
 """`results.xlsx`: the report as a workbook for people: a summary, the results, the rejects.
 
-It needs XlsxWriter, which is an optional part of the installation and imported only here. Rows go
-through temporary files, so that memory does not grow with them.
+Rows go through temporary files, so that memory does not grow with them.
 """
 
 from __future__ import annotations
@@ -10,13 +9,12 @@ import contextlib
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from batch.errors import ReportError, UsageError
+from batch.errors import WorkbookError
 from batch.journal.protocol import RunRecord
+from batch.report.formats import FORMATS
 from batch.report.lines import Line
 from batch.report.summary import Summary
 from batch.report.workbook_formats import Formats, clean
@@ -24,9 +22,7 @@ from batch.report.workbook_summary import write_summary
 from batch.sheets.columns import RESULT_COLUMNS, own_count
 from batch.staging import StagedFile
 
-NAME = "results.xlsx"
-
-NOT_INSTALLED = "results.xlsx needs XlsxWriter: install it with `pip install 'sipbatch[xlsx]'`"
+NAME = FORMATS["xlsx"]
 
 #: The most that one worksheet holds, its header included, and the most characters of one cell (Microsoft,
 #: "Excel specifications and limits").
@@ -42,11 +38,6 @@ _WIDTHS = (9, 60)
 _NUMERIC = ("result_attempts", "result_http_status", "result_duration_ms", "result_row")
 
 
-def is_available() -> bool:
-    """Whether XlsxWriter is installed."""
-    return find_spec("xlsxwriter") is not None
-
-
 class ResultsXlsx:
     """Writes the workbook; a context manager, for its temporary files.
 
@@ -56,17 +47,17 @@ class ResultsXlsx:
     """
 
     def __init__(self, file: StagedFile, header: Sequence[str], run: RunRecord) -> None:
-        if not is_available():
-            raise UsageError(NOT_INSTALLED)
+        from xlsxwriter import Workbook
+
         if len(header) > MOST_COLUMNS:
-            raise ReportError(
+            raise WorkbookError(
                 f"{NAME} cannot hold {len(header):,} columns; results.csv can, so leave the workbook out"
             )
         self._file = file
         self._header = header
         self._stack = contextlib.ExitStack()
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="sipbatch-")))
-        self._book: Any = import_module("xlsxwriter").Workbook(
+        self._book: Any = Workbook(
             self._folder / NAME,
             {
                 "constant_memory": True,
@@ -97,13 +88,15 @@ class ResultsXlsx:
             raise _no_room(error) from error
 
     def finish(self, summary: Summary) -> None:
-        """Write the summary and put the file together; `ReportError` if the disk does not take it."""
+        """Write the summary and put the file together; `WorkbookError` if there is no room for it."""
+        from xlsxwriter.exceptions import XlsxFileError
+
         try:
             for table in (*self._results, *self._rejects):
                 table.finish()
             write_summary(self._summary, self._formats, summary, notes=self._notes())
             self._book.close()
-        except (OSError, import_module("xlsxwriter.exceptions").XlsxFileError) as error:
+        except (OSError, XlsxFileError) as error:
             raise _no_room(error) from error
         self._file.written_by(self._folder / NAME)
 
@@ -176,8 +169,8 @@ class _Table:
         self._sheet.ignore_errors({"number_stored_as_text": f"A1:XFD{MOST_ROWS}"})
 
 
-def _no_room(error: Exception) -> ReportError:
-    return ReportError(
+def _no_room(error: Exception) -> WorkbookError:
+    return WorkbookError(
         f"{NAME} cannot be put together ({error}): it needs room for temporary files in"
         f" {tempfile.gettempdir()}. The journal is intact: make room, or name another place by TMPDIR."
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from batch.report.causes import Cause
+from batch.report.formats import FORMATS
 from batch.report.proofs import VerificationPart
 from batch.report.summary import ProblemPart, Summary
 from batch.states import RequestState
@@ -35,6 +36,7 @@ def _lines(summary: Summary, folder: Path, options: Sequence[str]) -> Iterator[s
     yield _title(summary)
     yield ""
     yield summary.headline.replace(f"See {_RESULTS}.", f"See {results}.")
+    yield from _to_hand_on(summary, folder)
     yield ""
     yield from _counts(summary)
     if summary.causes:
@@ -99,6 +101,16 @@ def _title(summary: Summary) -> str:
         parts.append(f"{sending.sends_per_s:,.1f} sends/s")
     title = " · ".join(part for part in parts if part)
     return f"{title}\n{run.message}" if run.message else title
+
+
+def _to_hand_on(summary: Summary, folder: Path) -> Iterator[str]:
+    """Where the files for people are."""
+    page, book = FORMATS["html"], FORMATS["xlsx"]
+    if page in summary.files:
+        also = f", and {book} beside it" if book in summary.files else ""
+        yield f"To look at and hand on: {folder / page}{also}."
+    elif book in summary.files:
+        yield f"To look at and hand on: {folder / book}."
 
 
 def _counts(summary: Summary) -> Iterator[str]:

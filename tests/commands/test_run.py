@@ -112,6 +112,42 @@ def test_log_format_json_is_an_event_a_line(desk: Desk, invoke: Invoke) -> None:
     assert events[-1]["exit_code"] == 0
 
 
+def test_report_is_there_to_look_at_unasked(desk: Desk) -> None:
+    """A run leaves the page and the workbook, and says where they are; no option is needed."""
+    desk.sheet(3)
+    done = desk.run("run", "numbers.csv", *SANDBOX, SIPBATCH_REPORT="")
+    (folder,) = [path for path in desk.workspace.path.iterdir() if path.is_dir()]
+    assert {path.name for path in folder.iterdir()} == {
+        "results.csv",
+        "results.jsonl",
+        "results.xlsx",
+        "report.html",
+        "summary.json",
+        "manifest.json",
+    }
+    page = f"sipbatch-runs/{folder.name}/report.html"
+    assert f"To look at and hand on: {page}, and results.xlsx beside it.\n" in done.err
+    assert desk.run("report", "--check").code == 0
+
+
+def test_report_of_some_formats(desk: Desk, invoke: Invoke) -> None:
+    """`--report` says what the report has, as does `report` in the settings file."""
+    desk.sheet(1)
+    (desk.folder / "sipbatch.toml").write_text('report = ["html"]\n', encoding="utf-8")
+    by_file = invoke("run", "numbers.csv", *SANDBOX)
+    by_option = invoke("run", "numbers.csv", *SANDBOX, "--report", "csv")
+    assert (by_file.code, by_option.code) == (0, 0)
+    names = [
+        sorted(path.name for path in folder.iterdir())
+        for folder in sorted(desk.workspace.path.iterdir())
+        if folder.is_dir()
+    ]
+    assert names == [
+        ["manifest.json", "report.html", "results.csv", "summary.json"],
+        ["manifest.json", "results.csv", "summary.json"],
+    ]
+
+
 def test_error_is_an_event_too(desk: Desk, invoke: Invoke) -> None:
     """What ends a command is told in the form that was asked for."""
     done = invoke("run", "absent.csv", *SANDBOX, "--log-format", "json")

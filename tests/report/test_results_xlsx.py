@@ -13,7 +13,7 @@ import openpyxl
 import pytest
 from python_calamine import CalamineWorkbook
 
-from batch.errors import ReportError, UsageError
+from batch.errors import ReportError
 from batch.guard import unguard
 from batch.journal.memory import MemoryJournal
 from batch.plans import Problem
@@ -197,19 +197,6 @@ def test_the_time_in_the_file_is_the_runs(tmp_path: Path) -> None:
     with zipfile.ZipFile(report.paths["results.xlsx"]) as archive:
         assert b"2026-07-27T09:29:55Z" in archive.read("docProps/core.xml")
         assert {entry.date_time[0] for entry in archive.infolist()} == {1980}
-
-
-def test_without_xlsxwriter_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A workbook that cannot be written is a usage error before anything is; other formats still work."""
-    monkeypatch.setattr(results_xlsx, "find_spec", lambda name: None)
-    journal = MemoryJournal()
-    run_id = create(journal, numbers_draft(1).plan())
-    with pytest.raises(UsageError, match=r"pip install 'sipbatch\[xlsx\]'"):
-        write_report(journal, run_id, tmp_path, formats=("xlsx",))
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "results.xlsx").write_text("of an older run")
-    write_report(journal, run_id, tmp_path)
-    assert not (tmp_path / "results.xlsx").exists()
 
 
 def test_more_columns_than_a_worksheet_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
