@@ -24,7 +24,8 @@ from batch.page.figures import Figures
 from batch.page.shares import ShareTally, country
 from batch.page.table import LineKeeper, Table
 from batch.page.timeline import Timeline, timeline_of
-from batch.page.words import clock, date, day, many, milliseconds, percent, span
+from batch.page.words import clock, date, day, many, milliseconds, per_second, percent, span
+from batch.report.causes import SANDBOX
 from batch.report.formats import FORMATS
 from batch.report.lines import REJECTED, Line, printable
 from batch.report.next_steps import NextStep
@@ -53,6 +54,10 @@ _STATES = (
 )
 
 
+#: The states whose count leads to their lines in the table, in which they are numbered so.
+_LINKED = (RequestState.FAILED.value, RequestState.UNKNOWN.value, REJECTED)
+_TABLE_STATES = (*(state.value for state in RequestState), REJECTED)
+
 _ANSWERS = (
     (Answer.ACCEPTED, "succeeded"),
     (Answer.REFUSED, "failed"),
@@ -69,6 +74,7 @@ class _Fact:
     count: str
     name: str
     meaning: str
+    link: str = ""
 
 
 class ResultsPage:
@@ -195,10 +201,11 @@ def _lead(run: RunRecord) -> str:
     began = f"{date(run.started_at)}, {clock(run.started_at)}"
     if run.ended_at is None:
         return f"Under way since {began} UTC, sending to {run.target}."
+    to = "the embedded sandbox: nothing real was changed" if run.target == SANDBOX else run.target
     same = day(run.started_at) == day(run.ended_at)
     ended = clock(run.ended_at, with_day=not same)
     lasted = span(run.ended_at - run.started_at)
-    return f"{began} to {ended} UTC ({lasted}), sent to {run.target}."
+    return f"{began} to {ended} UTC ({lasted}), sent to {to}."
 
 
 def _stopped(summary: Summary) -> str:
@@ -231,7 +238,9 @@ def _facts(summary: Summary) -> list[_Fact]:
         if count or state == RequestState.SUCCEEDED.value:
             if state == REJECTED and count == 1:
                 name = "row rejected"
-            found.append(_Fact(state, f"{count:,}", name, meaning))
+            # The table has all of these lines, or at least the first of them.
+            link = f"#results?state={_TABLE_STATES.index(state)}" if count and state in _LINKED else ""
+            found.append(_Fact(state, f"{count:,}", name, meaning, link))
     return found
 
 
@@ -242,16 +251,12 @@ def _sending(
     sending = summary.sending
     rate = run.options.get("rate")
     found = [("Sends", f"{sending.sends:,}", "")]
-    if sending.sends > 1:
+    # Over breaks the summary's number says nothing; otherwise both are one.
+    rate_per_s = sending.sends / answers.sending_s if answers.has_breaks else sending.sends_per_s
+    if rate_per_s is not None:
         allowed = f"at most {rate}" if isinstance(rate, str) and rate and rate != "auto" else ""
         breaks = "breaks left out" if answers.has_breaks else ""
-        found.append(
-            (
-                "Sends a second",
-                f"{sending.sends / answers.sending_s:,.3g}",
-                ", ".join(filter(None, (allowed, breaks))),
-            )
-        )
+        found.append(("Sends a second", per_second(rate_per_s), ", ".join(filter(None, (allowed, breaks)))))
     if sending.latency_p50_ms is not None and sending.latency_p95_ms is not None:
         found.append(("Half answered within", milliseconds(sending.latency_p50_ms), ""))
         found.append(("95 % answered within", milliseconds(sending.latency_p95_ms), ""))

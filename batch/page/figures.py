@@ -23,8 +23,8 @@ _MOST_BARS, _MOST_ROWS = 10, 100
 #: Requests sent more often than this are told of together.
 _MOST_SENDS = 6
 
-#: Rows of the table over time.
-_MOST_TIMES = 30
+#: Rows of the table over time: the most, and the least that are worth one.
+_MOST_TIMES, _LEAST_TIMES = 30, 3
 
 #: The columns of a table of shares; one of nothing but zeros is left out, unless it is
 #: among those that are always there.
@@ -107,7 +107,8 @@ class Figures:
 
     def _over_time(self, answers: AttemptTally, timeline: Timeline) -> Figure | None:
         table = answers.stretches(_MOST_TIMES)
-        if not table:
+        # One or two bars, of a run that was over at once, show nothing that is not said already.
+        if sum(len(stretch.bars) for stretch in table) < _LEAST_TIMES:
             return None
         stretches = {width: answers.stretches(most) for width, most in MOST_BARS.items()}
         charts = over_time(stretches, timeline)

@@ -135,7 +135,12 @@ def _panels(stretch: Stretch, all_stretches: Sequence[Stretch], timeline: Timeli
                         "field": "count",
                         "type": "quantitative",
                         "scale": {"domain": [0, most_waits], "nice": True},
-                        "axis": {"title": "told to wait (429, 503)", "tickCount": 2, "format": "~s"},
+                        "axis": {
+                            "title": "told to wait (429, 503)",
+                            "tickCount": 2,
+                            "tickMinStep": 1,
+                            "format": "~s",
+                        },
                     },
                     "y2": {"datum": 0},
                     "description": {"field": "says"},

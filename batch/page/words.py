@@ -41,6 +41,11 @@ def milliseconds(value: float) -> str:
     return f"{value:.0f} ms" if value < 999.5 else f"{value / 1000:.3g} s"
 
 
+def per_second(rate: float) -> str:
+    """`0.25`, `63.8`, `1,352`."""
+    return f"{rate:,.0f}" if rate >= 99.95 else f"{rate:.3g}"
+
+
 def span(duration_s: float) -> str:
     """A length of time: `0.4 s`, `42 s`, `3 min 20 s`, `8 h 5 min`, `2 d`."""
     if duration_s < 9.95:

@@ -53,7 +53,7 @@ def _lines(summary: Summary, folder: Path, options: Sequence[str]) -> Iterator[s
         yield from _problems(summary.rejects)
     if summary.warnings:
         yield ""
-        yield "Doubtful, and sent nevertheless:"
+        yield "Noticed while planning:"
         yield ""
         yield from _problems(summary.warnings)
     yield ""

@@ -22,19 +22,21 @@ import pytest
 
 from batch.errors import UsageError
 from batch.journal.memory import MemoryJournal
-from batch.journal.protocol import AttemptRow, Counts, Event, Journal, ResultRow
+from batch.journal.protocol import AttemptRow, Counts, Event, Journal, NewRun, ResultRow
 from batch.journal.sqlite import SqliteJournal
 from batch.page import document as page
 from batch.page import drawing as page_drawing
 from batch.page.document import headline
 from batch.page.table import MOST_LINES
 from batch.plans import CellChunk, Problem, Warned
+from batch.report.causes import SANDBOX
 from batch.report.summary import CountsPart, Summary, summarise
 from batch.reporting import check_report, write_report
 from batch.states import RequestState, StopReason
 from batch.target import Outcome, Verdict
 from tests.page_runs import broken_night, night_run
 from tests.report_runs import (
+    MIXED,
     NO_KEY,
     START,
     SUCCEEDED,
@@ -252,6 +254,79 @@ def test_every_part_of_a_night_is_told(night: tuple[Summary, Parsed]) -> None:
     assert [
         name for name in (*by, "How long answers took", "Sends a second") if name not in parsed.text
     ] == []
+
+
+def test_why_comes_before_when(night: tuple[Summary, Parsed]) -> None:
+    """What to do and the causes come right after what happened; the course of the night comes after them."""
+    text = night[1].text
+    order = (
+        "What to do",
+        "causes explain",
+        "were rejected before",
+        "Sends a second",
+        "How long answers took",
+    )
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+
+
+def test_page_and_summary_say_one_rate(night: tuple[Summary, Parsed]) -> None:
+    """The page has the same sends a second as summary.json and the terminal."""
+    summary, parsed = night
+    assert summary.sending.sends_per_s is not None
+    assert f"Sends a second {summary.sending.sends_per_s:.3g}" in " ".join(parsed.text.split())
+
+
+def test_a_run_that_was_over_at_once_has_no_course(journal: Journal, folder: Path) -> None:
+    """One bar over time would say nothing; what happened is told all the same."""
+    draft = Draft()
+    draft.sheet("numbers.csv", "phone_number", "direction", "template")
+    for row in range(2, 6):
+        draft.row(row, f"+1415555010{row}", "outbound", "voice").request(14155550100 + row)
+    run_id = create(journal, draft.plan())
+    play(journal, run_id, dict.fromkeys(range(4), SUCCEEDED))
+    parsed = written(journal, run_id, folder)
+    assert "What happened" in parsed.text
+    assert 'aria-label="Sends a second over time' not in (folder / page.NAME).read_text(encoding="utf-8")
+
+
+def test_counts_of_what_failed_lead_to_their_lines(journal: Journal, folder: Path) -> None:
+    """The counts of failed, unknown and rejected are links that choose just those lines of the table."""
+    parsed = written(journal, mixed_run(journal), folder)
+    text = (folder / page.NAME).read_text(encoding="utf-8")
+    found = re.findall(r'<dd><a href="#results\?state=(\d+)">(\d+)</a></dd>', text)
+    states = parsed.data["states"]
+    assert {states[int(state)]: int(count) for state, count in found} == {
+        "failed": 4,
+        "unknown": 1,
+        "rejected": 2,
+    }
+
+
+def test_a_rehearsal_is_called_one(folder: Path) -> None:
+    """Who is handed the page of a run against the embedded sandbox reads that nothing real was changed."""
+    journal = MemoryJournal()
+    run_id = journal.create_run(mixed_draft().plan(), NewRun(SANDBOX, START - 5, version="1.2.3"))
+    play(journal, run_id, MIXED, reason=StopReason.DONE)
+    assert "sent to the embedded sandbox: nothing real was changed." in written(journal, run_id, folder).text
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, as WCAG 2.2 defines it."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_bars_stand_out_from_the_paper(scheme: int) -> None:
+    """Every colour that means something has the contrast of 3 that WCAG 2.2 (1.4.11) asks of graphics."""
+    style = files("batch").joinpath("page", "files", "page.css").read_text(encoding="utf-8")
+    pairs = dict(re.findall(r"--([a-z]+): light-dark\(([^)]+)\)", style))
+    meant = ("succeeded", "failed", "unknown", "skipped", "left", "rejected", "wait", "accent", "control")
+    paper, *shown = (luminance(pairs[name].split(",")[scheme].strip()) for name in ("paper", *meant))
+    contrasts = [(max(one, paper) + 0.05) / (min(one, paper) + 0.05) for one in shown]
+    assert [name for name, contrast in zip(meant, contrasts, strict=True) if contrast < 3] == []
 
 
 def test_a_run_that_halted_says_why(folder: Path) -> None:

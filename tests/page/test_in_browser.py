@@ -380,6 +380,15 @@ def test_a_link_with_filters_opens_so(browser: Browser, night: Path, tmp_path: P
     assert 0 < browser.found() <= 40
 
 
+def test_a_link_with_a_filter_that_nothing_has_shows_all(browser: Browser, night: Path) -> None:
+    """A choice that no line has is none: the field says so, and is not left blank."""
+    browser.open(night)
+    browser.driver.get("about:blank")
+    browser.driver.get(f"{night.as_uri()}#results?state=77")
+    assert browser.find("#by-state").get_attribute("value") == ""
+    assert browser.run("return document.querySelector('#by-state').selectedIndex") == 0
+
+
 def test_ten_thousand_lines_are_shown_a_few_at_a_time(browser: Browser, tmp_path: Path) -> None:
     """However many lines there are, the browser lays out one page of them, and finds any one of them."""
     journal = Long(10_000)

@@ -10,7 +10,7 @@ import pytest
 from batch.journal.memory import MemoryJournal
 from batch.journal.protocol import Event
 from batch.page.timeline import Episode, Timeline, Tone, timeline_of
-from batch.page.words import span
+from batch.page.words import per_second, span
 from batch.states import RequestState, RunState
 from tests.report_runs import create, mixed_draft
 
@@ -190,3 +190,11 @@ def test_what_is_not_known_is_told_by_its_name() -> None:
 def test_lengths_of_time(duration_s: float, said: str) -> None:
     """A length is said by its two largest units, next to each other."""
     assert span(duration_s) == said
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"), [(0.25, "0.25"), (63.84, "63.8"), (99.96, "100"), (1_352.3, "1,352")]
+)
+def test_rates(rate: float, said: str) -> None:
+    """A rate is said to three figures, and never as a power of ten."""
+    assert per_second(rate) == said

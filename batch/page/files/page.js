@@ -262,7 +262,11 @@
     const [id, query] = location.hash.slice(1).split("?");
     if (id !== "results" || query === undefined) return;
     const asked = new URLSearchParams(query);
-    for (const filter of filters) filter.select.value = asked.get(filter.name) ?? "";
+    for (const filter of filters) {
+      filter.select.value = asked.get(filter.name) ?? "";
+      // What none of the lines has cannot be chosen.
+      if (filter.select.selectedIndex < 0) filter.select.value = "";
+    }
     byId("search").value = asked.get("search") ?? "";
     show();
     byId("results").scrollIntoView();
