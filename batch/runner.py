@@ -22,7 +22,7 @@ from batch.engine.retrying import Dice, RetryBudget
 from batch.engine.run_options import RunOptions
 from batch.engine.seeking import SeekingPacer
 from batch.engine.steering import Steering
-from batch.engine.workers import Crew, Departure, Worker
+from batch.engine.workers import Crew, Deadlines, Departure, Worker
 from batch.errors import JournalError
 from batch.journal.protocol import FOUND_RATE, Counts, Journal, Shard
 from batch.plans import DIRECTIONS
@@ -132,7 +132,7 @@ class Engine:
         self._waiting = anyio.CancelScope()
         self._bell = Bell()
         self._idle: deque[Worker] = deque()
-        self._workers = 0
+        self._deadlines = Deadlines(options.deadline_s, clock.now)
         self._in_flight = 0
         self._pacer = pacer
         self._crew = Crew(options.concurrency, pacer)
@@ -191,6 +191,7 @@ class Engine:
                 group.start_soon(self._serve)
                 group.start_soon(self._send_all)
                 group.start_soon(self._tick)
+                group.start_soon(self._deadlines.keep)
                 group.start_soon(self._advance.see_through)
                 await self._finished.wait()
                 group.cancel_scope.cancel()
@@ -327,8 +328,12 @@ class Engine:
     # --- how much is claimed ahead --------------------------------------------------------------
 
     def _ahead(self) -> int:
-        """How many claims may wait to be sent: never more than can be in flight."""
-        return min(self._crew.limit, math.ceil(self._pacer.rate_per_s * _AHEAD_S) + 1)
+        """How many claims may wait to be sent: with those in flight, twice as many as can be in flight.
+
+        So that workers who wait for the journal have something to send as soon as it answers, and the next
+        claims are under way by then.
+        """
+        return min(2 * self._crew.limit - self._in_flight, math.ceil(self._pacer.rate_per_s * _AHEAD_S) + 1)
 
     def _wanted(self) -> int:
         if self._reason is not None or self._steering.is_held:
@@ -364,8 +369,9 @@ class Engine:
         if self._idle:
             self._idle.pop().hand(self._take())
         else:
-            self._workers += 1
-            group.start_soon(self._work, self._take())
+            worker = Worker(self._take())
+            self._deadlines.workers.add(worker)
+            group.start_soon(self._work, worker)
 
     def _may_send(self) -> bool:
         return bool(
@@ -387,34 +393,30 @@ class Engine:
             self.desk.look_again()
         return Departure(ready.claim, ready.payload, self._pacer.last_left_s)
 
-    async def _work(self, departure: Departure) -> None:
-        me = Worker()
-        while True:
-            await self._attempt(departure)
-            if self._workers > self._crew.limit:
-                break
-            if self._judge.outage.gate is Gate.CLOSED and self._may_send() and self._pacer.take_now():
-                departure = self._take()
-                continue
-            self._idle.append(me)
-            self._bell.ring()
-            departure = await me.handed()
-        self._workers -= 1
+    async def _work(self, me: Worker) -> None:
+        while me in self._deadlines.workers:
+            with anyio.CancelScope() as me.scope:
+                while me in self._deadlines.workers and not me.scope.cancel_called:
+                    await self._attempt(me, await me.handed())
+                    self._next(me)
+            if me.scope.cancelled_caught:
+                self._next(me)
 
-    async def _attempt(self, departure: Departure) -> None:
+    async def _attempt(self, me: Worker, departure: Departure) -> None:
         claim = departure.claim
         sent_at, started_s = self._clock.utc(), self._clock.now()
         outcome = ABORTED
+        me.since_s = started_s
         try:
-            with anyio.move_on_after(self._options.deadline_s) as deadline:
-                outcome = await self._target.send(
-                    f"+{claim.number}", DIRECTIONS[claim.direction], departure.payload
-                )
-            if deadline.cancelled_caught:
-                said = f"no answer within {self._options.deadline_s:g} s; it may have been applied"
-                outcome = Outcome(Verdict.AMBIGUOUS, error_code="DEADLINE", message=said)
+            outcome = await self._target.send(
+                f"+{claim.number}", DIRECTIONS[claim.direction], departure.payload
+            )
         finally:
             # Also when cancelled: what was sent is journaled, or it would be taken for never sent.
+            me.since_s = math.inf
+            if outcome is ABORTED and me.scope.cancel_called:
+                said = f"no answer within {self._options.deadline_s:g} s; it may have been applied"
+                outcome = Outcome(Verdict.AMBIGUOUS, error_code="DEADLINE", message=said)
             took_s = self._clock.now() - started_s
             self._pacer.answered(departure.left_at_s)
             self._crew.told(took_s)
@@ -423,6 +425,15 @@ class Engine:
                 self.stop(*why)
             self._in_flight -= 1
             self._bell.ring()
+
+    def _next(self, me: Worker) -> None:
+        """Give a worker another request; or let it wait for one, or leave if there are too many."""
+        if len(self._deadlines.workers) > self._crew.limit:
+            self._deadlines.workers.discard(me)
+        elif self._judge.outage.gate is Gate.CLOSED and self._may_send() and self._pacer.take_now():
+            me.hand(self._take())
+        else:
+            self._idle.append(me)
 
     # --- once a second --------------------------------------------------------------------------
 

@@ -65,7 +65,9 @@ def test_a_run_with_a_template_in_quarantine_sends_all_others_and_ends(count: in
     assert done.ending.reason is StopReason.SAFETY
     assert "1 template in quarantine" in done.ending.message
     assert {row.state for row in done.rows if row.template == "template-1"} == {RequestState.SUCCEEDED}
-    assert done.counts.failed < count // 2
+    of_first = (count + 1) // 2
+    assert done.counts.failed + done.counts.pending == of_first
+    assert done.counts.pending > 0  # the quarantine kept them back
 
 
 def test_a_resumed_run_sends_its_canary_and_nothing_else_first() -> None:

@@ -192,7 +192,10 @@ def _request_id(fields: Mapping[str, str], found: object, redact: Callable[[str]
         value = found.get("request_id")
     if not isinstance(value, str):
         return ""
-    return "".join(letter for letter in redact(value)[:100] if letter.isprintable()).strip()
+    value = redact(value)[:100]
+    if not value.isprintable():
+        value = "".join(letter for letter in value if letter.isprintable())
+    return value.strip()
 
 
 def _text(body: bytes) -> str:

@@ -63,14 +63,23 @@ class Bell:
     """Rung by many, waited for by one; a ring while nobody waits is kept."""
 
     def __init__(self) -> None:
-        self._event = anyio.Event()
+        self._is_rung = False
+        self._event: anyio.Event | None = None
 
     def ring(self) -> None:
-        self._event.set()
+        if not self._is_rung:
+            self._is_rung = True
+            if self._event is not None:
+                self._event.set()
 
     async def wait(self) -> None:
-        await self._event.wait()
-        self._event = anyio.Event()
+        if not self._is_rung:
+            self._event = anyio.Event()
+            try:
+                await self._event.wait()
+            finally:
+                self._event = None
+        self._is_rung = False
 
 
 class Desk:

@@ -1,8 +1,9 @@
-"""Who carries requests: one worker for each that is in flight, and how many there may be."""
+"""Who carries requests: one worker for each that is in flight, how many there may be, and for how long."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import anyio
@@ -21,25 +22,61 @@ class Departure(NamedTuple):
 
 
 class Worker:
-    """One of the requests in flight at a time; waits here for the next."""
+    """One of the requests in flight at a time; waits here for the next.
 
-    __slots__ = ("_departure", "_event")
+    `since_s` is when its request left, and infinite while there is none; `scope` is what its sending is
+    cancelled by when that was too long ago.
+    """
 
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-        self._departure: Departure | None = None
+    __slots__ = ("_departure", "_event", "scope", "since_s")
+
+    def __init__(self, departure: Departure) -> None:
+        self.scope = anyio.CancelScope()
+        self.since_s = math.inf
+        self._departure: Departure | None = departure
+        self._event: anyio.Event | None = None
 
     def hand(self, departure: Departure) -> None:
-        """Wake it with a request to send."""
+        """Give it a request to send."""
         self._departure = departure
-        self._event.set()
+        if self._event is not None:
+            self._event.set()
 
     async def handed(self) -> Departure:
-        """Wait for a request to send."""
-        await self._event.wait()
-        self._event = anyio.Event()
-        assert self._departure is not None
-        return self._departure
+        """The next request to send, once there is one."""
+        if self._departure is None:
+            self._event = anyio.Event()
+            await self._event.wait()
+            self._event = None
+        departure, self._departure = self._departure, None
+        assert departure is not None
+        return departure
+
+
+class Deadlines:
+    """Cancels what takes too long: one task for all workers, since a timer for each request would cost more.
+
+    All have the same time, so that what leaves while this sleeps is due after it wakes.
+    """
+
+    def __init__(self, deadline_s: float, now: Callable[[], float]) -> None:
+        self.workers: set[Worker] = set()
+        self._deadline_s = deadline_s
+        self._now = now
+
+    async def keep(self) -> None:
+        """Watch the workers for as long as the run goes on."""
+        while True:
+            now = self._now()
+            next_at_s = now + self._deadline_s
+            for worker in self.workers:
+                due_at_s = worker.since_s + self._deadline_s
+                if due_at_s <= now:
+                    worker.since_s = math.inf
+                    worker.scope.cancel()
+                else:
+                    next_at_s = min(next_at_s, due_at_s)
+            await anyio.sleep(next_at_s - now)
 
 
 class Crew:

@@ -78,8 +78,7 @@ class Claim(NamedTuple):
         return self.is_retry and not self.is_free
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """How a claimed request's attempt ended, and what that makes of the request.
 
     `counted` says whether the attempt uses up one of the request's attempts (a wait for a throttling

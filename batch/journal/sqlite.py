@@ -357,7 +357,8 @@ _Cursors = dict[tuple[int, int], _Cursor]
 
 
 def _claim(fields: Sequence[Any]) -> Claim:
-    return Claim._make((*fields[:7], *map(bool, fields[7:])))
+    numbers, (in_doubt, is_retry, is_free) = fields[:7], fields[7:]
+    return Claim._make((*numbers, in_doubt == 1, is_retry == 1, is_free == 1))
 
 
 def _affordable(due: list[list[Any]], max_retries: int | None) -> list[list[Any]]:
@@ -390,10 +391,10 @@ class _Shared(NamedTuple):
 
 def _alike(ended: Sequence[Ended], no: int) -> dict[_Shared, list[tuple[object, ...]]]:
     """Results by what they have in common; most are accepted and differ in little."""
-    groups: dict[_Shared, list[tuple[object, ...]]] = {}
+    groups: dict[tuple[object, ...], list[tuple[object, ...]]] = {}
     for e in ended:
         outcome = e.outcome
-        shared = _Shared(
+        shared = (
             e.state,
             e.counted,
             e.is_free,
@@ -405,7 +406,7 @@ def _alike(ended: Sequence[Ended], no: int) -> dict[_Shared, list[tuple[object, 
         )
         row = (no, e.claim.seq, e.claim.sends + 1, e.sent_at, e.duration_s, outcome.request_id, e.due_at)
         groups.setdefault(shared, []).append(row)
-    return groups
+    return {_Shared._make(shared): rows for shared, rows in groups.items()}
 
 
 def _request_rows(

@@ -32,7 +32,7 @@ SEEDS = 150
 def result_before_the_answer(patch: pytest.MonkeyPatch) -> None:
     """A success is put down when the request leaves."""
 
-    async def attempt(self: Any, departure: Any) -> None:
+    async def attempt(self: Any, me: Any, departure: Any) -> None:
         claim, now = departure.claim, self._clock.now()
         accepted = Outcome(Verdict.ACCEPTED, http_status=200)
         self._judge.ended(claim, accepted, sent_at=self._clock.utc(), started_s=now, desk=self.desk)
