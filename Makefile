@@ -6,7 +6,7 @@ RUN    := $(BIN)/sipbatch
 SEEDS  ?= 20000
 FROM   ?= 1000
 
-.PHONY: help demo test test-browser pictures fixtures check soak fix bench constraints clean
+.PHONY: help demo test test-browser pictures fixtures check soak fix bench bench-compare bench-peers constraints clean
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
@@ -63,8 +63,20 @@ fix: $(VENV)/.ready   ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.ready ## speed and memory beside their peers, as a table of ratios
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.ready ## speed and memory beside their peers, as a table of ratios (BENCH="--quick --only plan")
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench --constraint constraints.txt
+	@mkdir -p build
+	$(BIN)/python -m benchmarks --json build/bench.json $(BENCH)
+
+bench-compare: $(VENV)/.ready ## the same, beside the figures of an earlier build/bench.json: BEFORE=FILE
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench --constraint constraints.txt
+	@mkdir -p build
+	$(BIN)/python -m benchmarks --json build/bench.json --compare $(BEFORE) $(BENCH)
+
+bench-peers:     ## install what make bench also measures where it is there: GNU parallel, curl, the vendor's tool
+	@as=; [ "$$(id -u)" = 0 ] || as=sudo; \
+	$$as apt-get update -q && $$as apt-get install -y -q --no-install-recommends curl parallel
+	npm install --silent --no-save --prefix build/peers bland-cli@0.6.1
 
 constraints:     ## the newest versions of everything, for constraints.txt; `make check` says whether they will do
 	$(PYTHON) -m venv --clear $(VENV)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,11 +27,18 @@ class Child:
     stdout: str
 
 
-def child(arguments: Sequence[str]) -> Child:
+def child(arguments: Sequence[str], *, environ: Mapping[str, str] | None = None) -> Child:
     """Run a program to its end; its own time and memory are the kernel's account of it."""
     began = time.perf_counter()
     with tempfile.TemporaryFile("w+") as talk:
-        process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=talk, text=True)
+        process = subprocess.Popen(
+            arguments,
+            cwd=ROOT,
+            env={**os.environ, **(environ or {})},
+            stdout=subprocess.PIPE,
+            stderr=talk,
+            text=True,
+        )
         assert process.stdout is not None
         with process.stdout:
             stdout = process.stdout.read()
@@ -44,9 +51,9 @@ def child(arguments: Sequence[str]) -> Child:
     return Child(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, stdout)
 
 
-def python(module: str, *arguments: object) -> Child:
+def python(module: str, *arguments: object, environ: Mapping[str, str] | None = None) -> Child:
     """Run one of our modules in a process of its own."""
-    return child([sys.executable, "-m", module, *map(str, arguments)])
+    return child([sys.executable, "-m", module, *map(str, arguments)], environ=environ)
 
 
 @contextmanager

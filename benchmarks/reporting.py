@@ -17,28 +17,23 @@ _CHUNK = 50_000
 _START = 1_785_144_600.0
 
 
-def reports(rounds: int, folder: Path, *, full: bool) -> list[Row]:
+def reports(rounds: int, folder: Path, *, count: int) -> list[Row]:
     """Lines a second and peak memory of a report, from the journal to the disk."""
-    rows = []
-    for count in (200_000, 1_000_000) if full else (200_000,):
-        place = folder / f"report-{count}"
-        python("benchmarks.reporting", "make", place, count)
-        peer = "pandas to_csv, in memory"
-        lines = Row(f"report of {count:,} lines, results.csv", "≥ 50,000/s", unit="/s", peer_name=peer)
-        all_files = Row("… with results.jsonl", "", unit="/s", peer_name=peer)
-        memory = Row("… peak memory", "", unit=" MB", peer_name=peer)
-        for _ in range(rounds):
-            alone, both, bare = (
-                python("benchmarks.reporting", w, place, count) for w in ("csv", "all", "bare")
-            )
-            lines.ours.append(count / float(alone.stdout))
-            all_files.ours.append(count / float(both.stdout))
-            memory.ours.append(both.peak_mb)
-            for row in (lines, all_files):
-                row.peers.append(count / float(bare.stdout))
-            memory.peers.append(bare.peak_mb)
-        rows += [lines, all_files, memory]
-    return rows
+    place = folder / f"report-{count}"
+    python("benchmarks.reporting", "make", place, count)
+    peer = "pandas to_csv, in memory"
+    lines = Row(f"report of {count:,} lines, results.csv", "≥ 50,000/s", unit="/s", peer_name=peer)
+    all_files = Row("… with results.jsonl", "", unit="/s", peer_name=peer)
+    memory = Row("… peak memory", "", unit=" MB", peer_name=peer)
+    for _ in range(rounds):
+        alone, both, bare = (python("benchmarks.reporting", w, place, count) for w in ("csv", "all", "bare"))
+        lines.ours.append(count / float(alone.stdout))
+        all_files.ours.append(count / float(both.stdout))
+        memory.ours.append(both.peak_mb)
+        for row in (lines, all_files):
+            row.peers.append(count / float(bare.stdout))
+        memory.peers.append(bare.peak_mb)
+    return [lines, all_files, memory]
 
 
 def make(folder: Path, count: int) -> None:
