@@ -2,7 +2,7 @@
 
 Figures and their peers are taken in turn, round by round, and what counts are their ratios: how fast a
 machine is today is in both. `--rounds N` (default 3), `--quick` for a tenth of the rows, `--only NAME`
-(repeatable) for some of the parts, `--json FILE` for the figures, `--compare FILE` to print what changed since.
+(repeatable) for some of the parts, `--json FILE` for the figures, `--compare FILE` to print what changed.
 """
 
 from __future__ import annotations
