@@ -8,7 +8,7 @@ code's patterns are compiled once, when the first number with that code is met.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -58,6 +58,15 @@ class _Notation(NamedTuple):
     leading: re.Pattern[str] | None
     pattern: re.Pattern[str]
     bare: bool
+
+    def takes(self, length: int) -> bool:
+        """Whether it may be for numbers of so many digits; False is certain."""
+        digits = self.pattern.fullmatch("0" * length)
+        return digits is not None or not _ANY_DIGITS.fullmatch(self.pattern.pattern)
+
+
+#: Patterns that say how many digits there are, and not which.
+_ANY_DIGITS = re.compile(r"(?:[()]|\\d(?:\{\d+(?:,\d+)?\})?)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,27 +194,39 @@ def region_named(name: str) -> Region:
 def readings_at_home(digits: str) -> Iterator[str]:
     """E.164 digits of every valid number that some country writes at home as these digits.
 
-    They must not begin with 0, and may come more than once.
+    They must not begin with 0, and may come more than once. What they are with a `+` alone is not told,
+    though North America writes its numbers so too.
     """
-    for fits, region in _bare_by_length().get(len(digits), ()):
-        if fits(digits) and region.assigns(digits) and region.writes_bare(digits):
-            yield f"{region.code}{digits}"
+    if _assigned_somewhere(len(digits)).fullmatch(digits):
+        for region in _bare_by_length().get(len(digits), ()):
+            if region.assigns(digits) and region.writes_bare(digits):
+                yield f"{region.code}{digits}"
     for prefix, code in _plans_with_prefix():
         if digits.startswith(prefix) and is_valid(reading := f"{code}{digits[len(prefix) :]}"):
             yield reading
 
 
 @cache
-def _bare_by_length() -> dict[int, list[tuple[Callable[[str], object], Region]]]:
-    """By length, the regions that write numbers without a national prefix, behind a first quick test."""
-    by_length: dict[int, list[tuple[Callable[[str], object], Region]]] = {}
+def _bare_by_length() -> dict[int, list[Region]]:
+    """By length, the regions that write some of their numbers without a national prefix."""
+    by_length: dict[int, list[Region]] = {}
     for code in COUNTRY_CODE_TO_REGION_CODE:
         for region in regions_of(code):
-            bare = not region.prefix or any(notation.bare for notation in region.notations)
-            if bare and region.name != "001":
-                for length in region.general.lengths:
-                    by_length.setdefault(length, []).append((region.general.fits.fullmatch, region))
+            bare = [notation for notation in region.notations if notation.bare]
+            for length in region.general.lengths if region.name != "001" else ():
+                if not region.prefix or any(notation.takes(length) for notation in bare):
+                    by_length.setdefault(length, []).append(region)
     return by_length
+
+
+@cache
+def _assigned_somewhere(length: int) -> re.Pattern[str]:
+    """One pattern for all numbers of one length that any of these regions assigns.
+
+    Most numbers are in none of them, and asking each region in turn took most of the time of a cell.
+    """
+    patterns = [_assigned(r.name, r.code, length).pattern for r in _bare_by_length().get(length, ())]
+    return re.compile("|".join(f"(?:{pattern})\\Z" for pattern in patterns)) if patterns else _NOTHING
 
 
 @cache
@@ -220,12 +241,15 @@ def _assigned(name: str, code: int, length: int) -> re.Pattern[str]:
 
 @cache
 def _plans_with_prefix() -> frozenset[tuple[str, int]]:
-    """National prefixes other than 0, and whose: with them a number can look like one that lost its +."""
+    """National prefixes other than 0, and whose: with them a number can look like one that lost its +.
+
+    Where the prefix is the country code itself, the number is just that one.
+    """
     return frozenset(
         (region.prefix, code)
         for code in COUNTRY_CODE_TO_REGION_CODE
         for region in regions_of(code)
-        if region.prefix and not region.prefix.startswith("0")
+        if region.prefix and not region.prefix.startswith("0") and region.prefix != str(code)
     )
 
 
