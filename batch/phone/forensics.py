@@ -77,6 +77,7 @@ class Judge:
         """`UsageError` if there is no such region."""
         self._region = None if region is None else region_named(region)
         self._strict, self._full_validity = strict, full_validity
+        self._mends_plus = region is None and not strict
         self._known: dict[tuple[str, bool], Verdict] = {}
 
     def verdict(self, cell: str, *, numeric: bool) -> Verdict:
@@ -91,6 +92,21 @@ class Judge:
                 self._known.clear()
             self._known[cell, numeric] = known
         return known
+
+    def lost_only_its_plus(self, cell: str) -> bool:
+        """Whether it takes no more than a `+` to mend a cell; otherwise there is a `verdict` on it.
+
+        In a workbook all cells can be so, each another: it is not remembered.
+        """
+        return (
+            self._mends_plus
+            and cell.isascii()
+            and cell.isdigit()
+            and not cell.startswith("0")
+            and not cell.endswith("0000")
+            and is_valid(cell)
+            and not readings_at_home(cell)
+        )
 
     def _judge(self, cell: str, *, numeric: bool) -> Verdict:
         mends: list[str] = []
@@ -224,12 +240,12 @@ class Judge:
                 f"{shown(cell)} has no country code: write +, the country code and the number without its "
                 "leading zeros, or name the country, as in --region US",
             )
-        others = set(readings_at_home(digits))
-        if is_valid(digits) and others <= {digits}:
+        others = readings_at_home(digits)
+        if is_valid(digits) and not others:
             mends.append("+ put back")
             return digits
         if is_possible(digits) and others:
-            raise _ambiguous(cell, [digits, *sorted(others - {digits})])
+            raise _ambiguous(cell, [digits, *sorted(others)])
         raise Rejected(
             "country_code",
             f"{shown(cell)} has no country code: write it with + and country code, or "
@@ -298,6 +314,15 @@ def _counts(lengths: frozenset[int]) -> str:
     return f"{', '.join(map(str, counts))} or {last}" if counts else f"{last}"
 
 
+@lru_cache(maxsize=1_000)
+def _note(mends: tuple[str, ...]) -> str:
+    return f'"{{was}}" became {{number}}: {", ".join(mends)}' if mends else ""
+
+
+#: The note on a cell that lost only its `+`.
+PLUS_NOTE = _note(("+ put back",))
+
+
 def kind_of_note(note: str) -> str:
     """The slug that a mended cell is counted by: some of what is done needs a closer look than the rest."""
     if _MAYBE_ROUNDED in note:
@@ -309,8 +334,3 @@ def kind_of_note(note: str) -> str:
 def judge_for(region: str | None, strict: bool, full_validity: bool) -> Judge:  # noqa: FBT001 - keys of a cache
     """The judge under these options, with what it remembers."""
     return Judge(region, strict=strict, full_validity=full_validity)
-
-
-@lru_cache(maxsize=1_000)
-def _note(mends: tuple[str, ...]) -> str:
-    return f'"{{was}}" became {{number}}: {", ".join(mends)}' if mends else ""

@@ -8,7 +8,6 @@ code's patterns are compiled once, when the first number with that code is met.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -39,6 +38,12 @@ _KINDS = (
 
 
 _CODES = frozenset(str(code) for code in COUNTRY_CODE_TO_REGION_CODE)
+#: By the first three digits of a number, the country code that they begin with.
+_CODE_BY_START = {
+    str(start): code
+    for code in COUNTRY_CODE_TO_REGION_CODE
+    for start in range(code * 10 ** (3 - len(str(code))), (code + 1) * 10 ** (3 - len(str(code))))
+}
 _NOTHING = re.compile(r"(?!)")
 
 
@@ -107,10 +112,10 @@ class Region:
 
 def code_of(digits: str) -> int | None:
     """The country code that E.164 digits begin with; no code is the beginning of another."""
-    for length in (1, 2, 3):
-        if digits[:length] in _CODES:
-            return int(digits[:length])
-    return None
+    known = _CODE_BY_START.get(digits[:3])
+    if known is None and len(digits) < 3:
+        return next((int(digits[:end]) for end in (1, 2) if digits[:end] in _CODES), None)
+    return known
 
 
 @cache
@@ -191,19 +196,22 @@ def region_named(name: str) -> Region:
     )
 
 
-def readings_at_home(digits: str) -> Iterator[str]:
+def readings_at_home(digits: str) -> set[str]:
     """E.164 digits of every valid number that some country writes at home as these digits.
 
-    They must not begin with 0, and may come more than once. What they are with a `+` alone is not told,
-    though North America writes its numbers so too.
+    They must not begin with 0. What they are with a `+` alone is not told, though North America writes its
+    numbers so too.
     """
-    if _assigned_somewhere(len(digits)).fullmatch(digits):
-        for region in _bare_by_length().get(len(digits), ()):
+    found = set()
+    length = len(digits)
+    if _assigned_somewhere(length).fullmatch(digits):
+        for region in _bare_by_length().get(length, ()):
             if region.assigns(digits) and region.writes_bare(digits):
-                yield f"{region.code}{digits}"
-    for prefix, code in _plans_with_prefix():
+                found.add(f"{region.code}{digits}")
+    for prefix, code in _plans_with_prefix(length):
         if digits.startswith(prefix) and is_valid(reading := f"{code}{digits[len(prefix) :]}"):
-            yield reading
+            found.add(reading)
+    return found
 
 
 @cache
@@ -240,9 +248,10 @@ def _assigned(name: str, code: int, length: int) -> re.Pattern[str]:
 
 
 @cache
-def _plans_with_prefix() -> frozenset[tuple[str, int]]:
+def _plans_with_prefix(length: int) -> frozenset[tuple[str, int]]:
     """National prefixes other than 0, and whose: with them a number can look like one that lost its +.
 
+    `length` is of the number with its prefix.
     Where the prefix is the country code itself, the number is just that one.
     """
     return frozenset(
@@ -250,6 +259,7 @@ def _plans_with_prefix() -> frozenset[tuple[str, int]]:
         for code in COUNTRY_CODE_TO_REGION_CODE
         for region in regions_of(code)
         if region.prefix and not region.prefix.startswith("0") and region.prefix != str(code)
+        if length - len(region.prefix) in region.general.lengths
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from batch.phone.forensics import judge_for
+from batch.phone.forensics import PLUS_NOTE, judge_for
 from batch.phone.numbering import MOST_DIGITS, clean_starts, code_of, is_valid
 from batch.plans import Int32s, Int64s, Problem
 from batch.sheets.error_cells import is_error
@@ -84,6 +84,10 @@ def read_numbers(
     kinds = {"": 0}
     problems: dict[int, tuple[Problem, ...]] = {}
     for at in np.flatnonzero(values == 0).tolist():
+        if judge.lost_only_its_plus(texts[at]):
+            values[at] = int(texts[at])
+            notes[at] = kinds.setdefault(PLUS_NOTE, len(kinds))
+            continue
         verdict = judge.verdict(texts[at], numeric=numeric is not None and bool(numeric[at]))
         if verdict.value:
             values[at] = verdict.value
