@@ -127,7 +127,7 @@ class ChangedEvent(LogEvent):
 
 @dataclass(frozen=True, slots=True)
 class OvertakenEvent(LogEvent):
-    """A later run has changed numbers to which a run that is resumed sends what was planned before."""
+    """A later run has changed numbers to which resume or retry sends what was planned before."""
 
 
 @dataclass(frozen=True, slots=True)

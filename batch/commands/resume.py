@@ -60,8 +60,9 @@ def command(
     """
     from batch.commands.conclusion import carry_out
     from batch.commands.origins import changed_since
+    from batch.commands.reviewing import tell_overtaken
     from batch.destinations import SANDBOX, pinned_destination
-    from batch.fleet.comparison import overtaken
+    from batch.plans import keys_of
     from batch.rollout import Rollout, Sending, check_reachable
 
     talk = Talk(log_format, quiet)
@@ -90,12 +91,8 @@ def command(
         )
         for line in changed_since(found):
             talk.say(line, event="changed")
-        count, later = overtaken(rollout.journal, found)
-        if count:
-            talk.insist(
-                f"{count:,} of them were changed since by run {later}; what is sent was planned before that.",
-                event="overtaken",
-            )
+        still = rollout.journal.left(found.id)
+        tell_overtaken(talk, rollout.journal, found, keys_of(still.numbers, still.directions))
         if destination.name == SANDBOX:
             talk.say("The sandbox is a new one: it remembers nothing of what the run sent before.")
         check_reachable(destination)

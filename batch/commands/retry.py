@@ -18,6 +18,7 @@ from batch.workspace import Workspace, find_run
 if TYPE_CHECKING:
     from batch.destinations import Carrier
     from batch.journal.protocol import Journal, Pick, RunRecord
+    from batch.plans import Int64s
 
 EPILOG = """Exit codes are those of `sipbatch run`. Examples:
 
@@ -64,6 +65,7 @@ def command(
     from batch.commands.asking import ask_on_terminal
     from batch.commands.briefing import pace
     from batch.commands.conclusion import carry_out
+    from batch.commands.reviewing import tell_overtaken
     from batch.destinations import pinned_destination
     from batch.journal.protocol import Pick
     from batch.rollout import Rollout, Sending, check_reachable
@@ -83,7 +85,8 @@ def command(
             fitting="with requests that failed or are unknown",
         )
         pick = Pick(STATES, error_code, template)
-        count = _picked(journal, parent, pick)
+        keys = _picked(journal, parent, pick)
+        count = len(keys)
         if not count:
             talk.say(f"Run {parent.id}: nothing failed and nothing is unknown, so there is nothing to retry.")
             return 0
@@ -93,6 +96,7 @@ def command(
         sending = Given(params).sending_over(ctx, Sending.from_pinned(parent.options))
         what = f"{count:,} request{'' if count == 1 else 's'} of run {parent.id}"
         where = f"{destination.in_words} {pace(count, sending)}"
+        tell_overtaken(talk, journal, parent, keys)
         if not yes:
             confirm(f"Send {what} again to {where}?")
         check_reachable(destination)
@@ -121,24 +125,30 @@ def _missed(journal: Journal, run: RunRecord) -> int:
     return counts.failed + counts.unknown
 
 
-def _picked(journal: Journal, run: RunRecord, pick: Pick) -> int:
-    """How many requests are picked; `UsageError` if the code or the template picks none of them."""
+def _picked(journal: Journal, run: RunRecord, pick: Pick) -> Int64s:
+    """The keys of what is picked; `UsageError` if the code or the template picks none of what is there."""
+    import numpy as np
+
+    from batch.plans import keys_of
+
     codes: Counter[str] = Counter()
     templates: Counter[str] = Counter()
-    count = 0
+    picked = []
     if not _missed(journal, run):
-        return 0
+        return np.empty(0, dtype=np.int64)
     for result in journal.results(run.id):
         if result.state in pick.states:
             codes[result.error_code] += 1
             templates[result.template] += 1
-            count += pick.error_code in (None, result.error_code) and pick.template in (None, result.template)
-    if not count:
+            if pick.error_code in (None, result.error_code) and pick.template in (None, result.template):
+                picked.append((result.number, result.direction))
+    if not picked:
         raise UsageError(
             f"Run {run.id} has nothing that failed or is unknown with "
             f"{_asked(pick)}. There are: error codes {_told(codes)}; templates {_told(templates)}."
         )
-    return count
+    numbers, directions = zip(*picked, strict=True)
+    return keys_of(np.array(numbers, dtype=np.int64), np.array(directions, dtype=np.uint8))
 
 
 def _asked(pick: Pick) -> str:

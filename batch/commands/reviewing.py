@@ -1,4 +1,4 @@
-"""What must be right about a plan before it is sent: it is the one reviewed, and no row is rejected."""
+"""What is looked at before anything is sent: is it the plan that was reviewed, is a row rejected or late."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from batch.errors import PlanChangedError, RejectedError
 if TYPE_CHECKING:
     from batch.commands.sheet_options import SheetArguments
     from batch.commands.talk import Talk
-    from batch.plans import Plan
+    from batch.journal.protocol import Journal, RunRecord
+    from batch.plans import Int64s, Plan
 
 
 def review(
@@ -32,4 +33,17 @@ def review(
         raise RejectedError(
             f"{rejected} rejected, so nothing was sent. Mend the sheet (`{mend}` writes just those rows), "
             "or send the others with --skip-rejects."
+        )
+
+
+def tell_overtaken(talk: Talk, journal: Journal, run: RunRecord, keys: Int64s) -> None:
+    """Say, also to those who asked for quiet, how many of these keys of a run a later run has changed."""
+    from batch.fleet.comparison import overtaken
+
+    count, later = overtaken(journal, run, keys)
+    if count:
+        were = "was" if count == 1 else "were"
+        talk.insist(
+            f"{count:,} of them {were} changed since by run {later}; what is sent was planned before that.",
+            event="overtaken",
         )

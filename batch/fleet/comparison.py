@@ -111,15 +111,14 @@ def _are_in_rejects(numbers: Int64s, rejects: Sequence[Reject]) -> Bools:
     return found
 
 
-def overtaken(journal: Journal, run: RunRecord) -> tuple[int, str]:
-    """How many requests that a run has left are for keys that a later run changed, and the newest such run.
+def overtaken(journal: Journal, run: RunRecord, keys: Int64s) -> tuple[int, str]:
+    """How many of a run's keys a later run has changed, and the newest such run.
 
-    To go on with the run would send what was planned before that.
+    To send them what the run has for them would send what was planned before that.
     """
-    left, applied = journal.left(run.id), journal.applied(run.target, run.account)
+    applied = journal.applied(run.target, run.account)
     order = [one.id for one in journal.runs()]
     age = np.array([order.index(one) for one in applied.runs], dtype=np.int64)
-    keys = keys_of(left.numbers, left.directions)
     if not (len(keys) and len(applied.keys)):
         return 0, ""
     at = np.minimum(np.searchsorted(applied.keys, keys), len(applied.keys) - 1)
