@@ -95,7 +95,7 @@ def _before_resuming(reason: StopReason | None) -> str:
         case StopReason.SAFETY:
             return "Look at what went wrong, then go on with"
         case StopReason.TRY_LATER:
-            return "When the API can be reached again, go on with"
+            return "When it is time, or the API can be reached again, go on with"
         case StopReason.UNTRUSTED:
             return "Have the server's certificate mended, or check the address, then go on with"
         case StopReason.JOURNAL:

@@ -203,7 +203,7 @@ def test_nothing_is_left_to_do_after_a_success() -> None:
             "Mend the API key or the account, then go on with the 2 requests that are left.",
         ),
         (StopReason.SAFETY, "Look at what went wrong, then go on with the 2 requests that are left."),
-        (StopReason.TRY_LATER, "When the API can be reached again, go on with the 2 requests that are left."),
+        (StopReason.TRY_LATER, "When it is time, or the API can be reached again, go on with the 2 requests"),
         (StopReason.UNTRUSTED, "Have the server's certificate mended, or check the address, then go on with"),
         (StopReason.JOURNAL, "Make room for the journal, then go on with the 2 requests that are left."),
     ],
