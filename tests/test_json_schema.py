@@ -75,8 +75,10 @@ def test_every_field_is_documented(tmp_path: Path) -> None:
         found |= fields_of(orjson.loads((tmp_path / name).read_bytes()))
     found |= fields_of(orjson.loads((tmp_path / "results.jsonl").read_bytes().splitlines()[0]))
     found |= set((tmp_path / "results.csv").read_text().splitlines()[0].split(",")[7:])
-    # Names that are data: those of templates, of countries and of files.
-    data = re.compile(r"^causes\[\]\.(templates|countries)\..|^templates\.|^files\.[a-z]+\.[a-z]+$")
+    # Names that are data: those of templates, of countries and of files, and what an event has by its kind.
+    data = re.compile(
+        r"^causes\[\]\.(templates|countries)\..|^templates\.|^files\.[a-z]+\.[a-z]+$|^happenings\[\]\.detail\.."
+    )
     names = {path for path in found if not data.match(path) and not path.startswith("files.results")}
     told = set(re.findall(r"`([^`]+?)(?:\[\])?`", text))
     assert {path for path in names if not {path, path.rsplit(".")[-1]} & told} == set()

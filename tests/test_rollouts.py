@@ -125,6 +125,13 @@ def test_a_run_is_steered_from_another_terminal(
     assert set(server.seen("applied").values()) == {1}
     assert len(server.seen("applied")) == 300
     assert kinds(desk) == ["began", "paused", "rate_changed", "continued"]
+    summary = json.loads((desk.workspace.run_folder(run) / "summary.json").read_text(encoding="utf-8"))
+    assert [one["text"] for one in summary["happenings"]] == [
+        "Sending began: 300 requests were left, at 20/s.",
+        "Paused: by the operator.",
+        "Rate changed: by the operator, from 20/s to 500/s.",
+        "Continued: by the operator.",
+    ]
     assert not desk.workspace.control_path.exists()
 
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from batch.journal.protocol import FOUND_RATE, Event, RunRecord
 from batch.page.words import many, span
+from batch.report.happenings import in_words
 from batch.report.lines import printable
 from batch.states import RequestState, RunState, StopReason
 
@@ -141,9 +142,8 @@ class _Teller:
             case kind if kind == FOUND_RATE:
                 said = f"It settled at {_rate(_number(event, 'rate_per_s'))}."
                 self.episodes.append(Episode(event.at, None, Tone.PLAIN, "Rate found", said))
-            case kind:
-                title = printable(kind).replace("_", " ").capitalize()
-                self.episodes.append(Episode(event.at, None, Tone.PLAIN, title))
+            case _:
+                self.episodes.append(Episode(event.at, None, Tone.PLAIN, *in_words(event)))
 
     def finish(self) -> None:
         """Nothing more is to come of what is still open."""

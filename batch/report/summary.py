@@ -13,6 +13,7 @@ from batch.journal.protocol import Counts, Event, Journal, RunRecord
 from batch.journal.verification import Proof, unfinished_since
 from batch.json_schema import says, schema_of
 from batch.report.causes import Cause
+from batch.report.happenings import Happening, happenings
 from batch.report.lines import printable
 from batch.report.next_steps import NextStep, next_steps
 from batch.report.proofs import VerificationPart
@@ -125,6 +126,9 @@ class Summary:
     verification: VerificationPart = field(metadata=says("What reading back found of what was sent."))
     rejects: tuple[ProblemPart, ...] = field(metadata=says("Why rows were rejected."))
     warnings: tuple[ProblemPart, ...] = field(metadata=says("What was doubtful, and sent nevertheless."))
+    happenings: tuple[Happening, ...] = field(
+        metadata=says("What happened to the run as a whole, oldest first: orders, waves, windows, stops.")
+    )
     sheets: tuple[SheetPart, ...] = field(metadata=says("The sheets that were planned."))
     files: tuple[str, ...] = field(metadata=says("The files of the report."))
     next_steps: tuple[NextStep, ...] = field(metadata=says("What to do next, in this order."))
@@ -204,6 +208,7 @@ def summary_of(
             ProblemPart(w.kind, w.count, run.sheets[w.sheet_id].name, w.row, w.column, printable(w.message))
             for w in run.warnings
         ),
+        happenings=tuple(happenings(events)),
         sheets=tuple(SheetPart(s.name, s.path, s.sha256, s.row_count) for s in run.sheets),
         files=tuple(files),
         next_steps=next_steps(run, counts, causes, verification),
