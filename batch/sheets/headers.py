@@ -65,7 +65,8 @@ def header_rows(rows: Sequence[Sequence[str]], at: int, merged: Sequence[Area]) 
     for (top, _), (bottom, _) in merged:
         if top <= at <= bottom < len(rows):
             first, last = min(first, top), max(last, bottom)
-    if any(_LOOKS_LIKE_DATA.search(cell) for cells in rows[first : last + 1] for cell in cells):
+    # A number may be written with signs between its digits, and must not be lost to the header.
+    if any(sum(map(str.isdigit, cell)) >= 7 for cells in rows[first : last + 1] for cell in cells):
         return range(at, at + 1)
     return range(first, last + 1)
 

@@ -189,15 +189,16 @@ def test_a_header_of_two_rows_is_read_as_one(suffix: str, named: int | None) -> 
     assert found_in(sheet) == (set() if named else {(4, "", "~sheet.titles")})
 
 
-def test_rows_of_data_are_no_header(book: MakeBook) -> None:
+@pytest.mark.parametrize("number", ["+14155550100", "+1 (415) 555-0100"])
+def test_rows_of_data_are_no_header(book: MakeBook, number: str) -> None:
     """Rows that are merged with the header by mistake are still rows, and named as such."""
 
     def fill(sheet: Worksheet) -> None:
-        sheet.append(["+14155550100", "a", "n"])
+        sheet.append([number, "a", "n"])
         sheet.merge_cells("C1:C2")
 
     sheet = open_one(book(fill))
-    assert (sheet.header_row, rows_of(sheet)) == (1, {2: ["+14155550100", "a", ""]})
+    assert (sheet.header_row, rows_of(sheet)) == (1, {2: [number, "a", ""]})
     assert found_in(sheet) == {(2, "note", "~cell.merged")}
 
 
