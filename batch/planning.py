@@ -30,7 +30,7 @@ from batch.plans import (
 )
 from batch.rows import GrowingRows, NumberRules, RowReader, Rows
 from batch.sheets.chunks import Sheet
-from batch.sheets.columns import listed
+from batch.sheets.columns import is_slip, listed
 from batch.sheets.kept_columns import KeptColumns
 from batch.templates.fillings import Templates
 
@@ -71,6 +71,15 @@ def make_plan(sheets: Sequence[Sheet], templates: Templates, options: PlanOption
     return draft.finish()
 
 
+class _Unused(NamedTuple):
+    """A column that no template uses, by sheet and row of the header; `meant` is a blank that comes near."""
+
+    sheet_id: int
+    row: int
+    header: str
+    meant: str
+
+
 class _Draft:
     """A plan while its sheets are being read."""
 
@@ -80,7 +89,7 @@ class _Draft:
         self._templates, self._options = templates, options
         self._pins: list[SheetPin] = []
         self._number_headers: list[str] = []
-        self._unused: list[tuple[int, int, str]] = []  # sheet, row of the header, header
+        self._unused: list[_Unused] = []
         self._cells: list[CellChunk] = []
         self._rows = GrowingRows()
         self._rejects: list[Reject] = []
@@ -203,17 +212,23 @@ class _Draft:
         return frozenset({*columns.overrides, *used})
 
     def _note_unused(self, sheet: Sheet, sheet_id: int) -> None:
-        for name, column in sheet.columns.variables.items():
-            if name not in self._reader.used_variables:
-                self._unused.append((sheet_id, sheet.header_row, sheet.header[column]))
+        used, variables = self._reader.used_variables, sheet.columns.variables
+        for name, column in variables.items():
+            if name not in used:
+                meant = (used[other] for other in used if other not in variables and is_slip(name, (other,)))
+                header = sheet.header[column]
+                self._unused.append(_Unused(sheet_id, sheet.header_row, header, next(meant, "")))
 
     def _warn_of_unused(self) -> None:
         if self._unused:
-            sheet_id, row, column = self._unused[0]
-            names = ", ".join(dict.fromkeys(f'"{header}"' for *_, header in self._unused))
+            # The example is one that may be a slip, if there is any: it is the one to look at.
+            first = next((unused for unused in self._unused if unused.meant), self._unused[0])
+            names = ", ".join(dict.fromkeys(f'"{unused.header}"' for unused in self._unused))
             message = f"no template uses the values of: {names}; they are only copied into the report"
-            problem = Problem(column, message, "columns.unused")
-            self._reader.warnings.add(problem, sheet_id, row)
+            if first.meant:
+                message += f'. Is "{first.header}" meant for ${{{first.meant}}}? Then rename it'
+            problem = Problem(first.header, message, "columns.unused")
+            self._reader.warnings.add(problem, first.sheet_id, first.row)
 
     def _warn_of_lone(
         self, rows: Rows, owners: Int32s, numbers: Int64s, directions: UInt8s, alone: Int64s

@@ -151,7 +151,8 @@ class RowReader:
         self.templates = Names()
         self.notes = Names("")
         self.warnings = Tally()
-        self.used_variables: set[str] = set()  #: of the sheet that is being read
+        #: What the templates of the sheet that is being read call columns, by folded name.
+        self.used_variables: dict[str, str] = {}
         self._folder = templates
         self._names = templates.names()  # now: a folder that is not there is one error, not one a row
         self._rules = rules
@@ -163,7 +164,7 @@ class RowReader:
         self._fillings.start_sheet(sheet.columns, sheet.header)
         self._refs: dict[str, _Ref] = {}
         self._directions: dict[str, tuple[int, Problem | None]] = {}
-        self.used_variables = set()
+        self.used_variables = {}
 
     def read(self, chunk: Chunk) -> tuple[Rows, list[Reject]]:
         """The rows of one chunk, each either among the rows or among the rejects, in sheet order."""
@@ -250,7 +251,7 @@ class RowReader:
         found: _Problems,
     ) -> None:
         assert ref.template is not None
-        self.used_variables |= ref.template.variables
+        self.used_variables |= ref.template.names
         filled = self._fillings.fill(ref.id, ref.template, codes, members)
         made = np.array([filling.payload_id for filling in filled.fillings], dtype=np.int32)
         payload_ids[members] = made[filled.which]

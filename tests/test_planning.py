@@ -392,6 +392,22 @@ def test_unused_columns_are_one_warning(folder: Path, tmp_path: Path) -> None:
     assert (warned.count, warned.row) == (1, 1)
 
 
+def test_a_slip_in_a_variable_is_told(folder: Path) -> None:
+    """A column that is one letter off a template's is asked about, before all others that are not used."""
+    plan = plan_rows(folder, "number,template,site,backup_hosts", "+14155550100,backup,x,a.example.com")
+    [warned] = [warned for warned in plan.warnings if warned.kind == "columns.unused"]
+    assert warned.column == "backup_hosts"
+    assert 'Is "backup_hosts" meant for ${backup_host}?' in warned.message
+
+
+def test_a_column_that_a_template_needs_is_looked_for(folder: Path) -> None:
+    """Where the sheet lacks a column that must be there, the nearest one is named, and how to map it."""
+    plan = plan_rows(folder, "number,template,Backup", "+14155550100,backup,a.example.com")
+    [problem] = plan.rejects[0].problems
+    assert (problem.column, problem.kind) == ("backup_host", "template.no_column")
+    assert 'Did you mean "Backup"? Rename that column, or name it with --map backup_host=' in problem.message
+
+
 def test_one_direction_of_a_number(folder: Path) -> None:
     """Rows of numbers that have one direction configured, and not the other, are counted, with an example."""
     plan = plan_rows(

@@ -226,7 +226,7 @@ class _Mapping:
         block = self._blocks.get(fold(first))
         if block is None:
             hint = did_you_mean(first, self._blocks.values()) if _is_dotted(name) else ""
-            if hint and _is_slip(fold(first), self._blocks):
+            if hint and is_slip(fold(first), self._blocks):
                 raise SheetError(
                     f'column "{name}" overrides nothing, because there is no block "{first}".{hint} '
                     "If it is a column of another kind, name it without the point"
@@ -249,7 +249,7 @@ class _Mapping:
         hint = "".join(
             f" Is it {self._places([at])}?"
             for at, name in enumerate(self._header)
-            if _is_slip(fold(name), ALIASES["phone_number"])
+            if is_slip(fold(name), ALIASES["phone_number"])
         )
         known = ", ".join(ALIASES["phone_number"][1:])
         if any(_LOOKS_LIKE_DATA.search(name) for name in self._header):
@@ -266,7 +266,7 @@ class _Mapping:
             if word in self._words:
                 continue
             for name, at in self._variables.items():
-                if _is_slip(name, (fold(word),)):
+                if is_slip(name, (fold(word),)):
                     raise SheetError(
                         f'{self._places([at])} is no known name. Did you mean "{word}"? Rename it, or use '
                         f'--map {word}="{self._header[at].strip()}"; a variable needs a name less like it'
@@ -281,7 +281,7 @@ def _is_dotted(name: str) -> bool:
     return re.fullmatch(r"\s*\w[\w \-]*(\.\w[\w \-]*)+\s*", name) is not None
 
 
-def _is_slip(name: str, words: Iterable[str]) -> bool:
+def is_slip(name: str, words: Iterable[str]) -> bool:
     """Whether a folded name is one slip of the keyboard away from a folded word of some length."""
     return any(len(word) >= 6 and name != word and _distance_is_one(name, word) for word in words)
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from batch.payload_store import PayloadStore
 from batch.plans import Int64s, Payload, Problem
-from batch.schema import Path, dotted
+from batch.schema import Path, did_you_mean, dotted
 from batch.sheets.columns import ColumnMap, fold
 
 Objects = npt.NDArray[np.object_]
@@ -52,6 +52,9 @@ class Template(Protocol):
 
     @property
     def variables(self) -> frozenset[str]: ...
+
+    @property
+    def names(self) -> dict[str, str]: ...
 
     def fill(self, values: Mapping[str, str], overrides: Mapping[Path, str]) -> Filled: ...
 
@@ -154,6 +157,10 @@ class Fillings:
 
     def _placed(self, problem: Problem) -> Problem:
         column = problem.column
+        if problem.kind == "template.no_column":
+            hint = did_you_mean(column, [self._headers[name] for name in self._variables])
+            way_on = f'.{hint} Rename that column, or name it with --map {column}="..."' if hint else ""
+            return Problem(column, problem.message + way_on, problem.kind)
         if column == "template":
             header = self._template_column
         else:
