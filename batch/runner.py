@@ -394,13 +394,18 @@ class Engine:
         return Departure(ready.claim, ready.payload, self._pacer.last_left_s)
 
     async def _work(self, me: Worker) -> None:
-        while me in self._deadlines.workers:
-            with anyio.CancelScope() as me.scope:
-                while me in self._deadlines.workers and not me.scope.cancel_called:
-                    await self._attempt(me, await me.handed())
+        try:
+            while me in self._deadlines.workers:
+                with anyio.CancelScope() as me.scope:
+                    while me in self._deadlines.workers and not me.scope.cancel_called:
+                        await self._attempt(me, await me.handed())
+                        self._next(me)
+                if me.scope.cancelled_caught:
                     self._next(me)
-            if me.scope.cancelled_caught:
-                self._next(me)
+        finally:
+            if me.missed is not None:  # cancelled before it could leave: it goes back unsent
+                self._in_flight -= 1
+                self.desk.take_back(me.missed.claim)
 
     async def _attempt(self, me: Worker, departure: Departure) -> None:
         claim = departure.claim

@@ -20,7 +20,7 @@ from tests.rehearsals import (
     Stage,
     rehearse,
 )
-from tests.simulation.virtual_time import BACKENDS
+from tests.simulation.virtual_time import BACKENDS, stall
 from tests.small_plans import small_plan
 
 SLOW_COMMIT_S = 0.2
@@ -161,6 +161,27 @@ def test_a_caller_who_cancels_finds_all_that_was_sent_in_the_journal(
     assert done.counts.in_flight == 0
     assert sum(row.sends for row in done.rows) == len(done.sends)
     assert rehearse(small_plan(60), backend=backend, again=done).counts.succeeded == 60
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_claim_that_is_handed_to_a_cancelled_worker_goes_back(backend: str) -> None:
+    """The process gets no turn for a while; then the caller cancels at the moment at which a slot is due."""
+
+    async def stop_and_cancel(stage: Stage) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(cancel, stage.caller)
+            await anyio.sleep(1.0)
+            stall(60.0)
+
+    async def cancel(caller: anyio.CancelScope) -> None:
+        await anyio.sleep(1.004)  # the slot is due at 1.008
+        caller.cancel()
+
+    options = RunOptions(rates=(Rate(20, 1.0),), concurrency=4)
+    done = rehearse(small_plan(60), options=options, latency_s=0.01, backend=backend, meddle=stop_and_cancel)
+    assert done.ending is None
+    assert done.counts.in_flight == 0
+    assert sum(row.sends for row in done.rows) == len(done.sends)
 
 
 def test_a_stop_before_the_start_is_kept() -> None:

@@ -170,6 +170,11 @@ class Desk:
         self.is_dry = False
         self._bell.ring()
 
+    def take_back(self, claim: Claim) -> None:
+        """A claim was given out to be sent, and was not."""
+        self._released.append(claim)
+        self._bell.ring()
+
     def hold(self, until: float) -> None:
         """Claim nothing before `until` (UTC), and give back what was not sent."""
         self._hold_until = max(self._hold_until, until)

@@ -52,6 +52,11 @@ class Worker:
         assert departure is not None
         return departure
 
+    @property
+    def missed(self) -> Departure | None:
+        """What it was handed in the very moment in which its waiting was cancelled."""
+        return self._departure
+
 
 class Deadlines:
     """Cancels what takes too long: one task for all workers, since a timer for each request would cost more.
