@@ -11,10 +11,11 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 
 import click
 
-from batch.errors import BatchError
+from batch.errors import BatchError, UsageError
 from batch.version import __version__
 
 #: Every command: the module that has it (as `command`, or by the name after a colon), and its line in
@@ -132,12 +133,14 @@ def cli(**leading: object) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sipbatch` with these arguments (the process' own by default) and return its exit code."""
+    _open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     code: object = 0
     meta: dict[str, object] = {}
     if COMPLETION in os.environ:  # the shell asks what may come next
         cli.main(arguments, prog_name=PROGRAM)
     try:
+        _check_folder()
         # Not `cli.main`: it would end the process itself when a reader has gone.
         with _closed_stdout_is_fine(), cli.make_context(PROGRAM, arguments) as ctx:
             meta = ctx.meta
@@ -181,6 +184,28 @@ def _say(message: str, meta: Mapping[str, object], exit_code: int) -> None:
         text = masked(text)  # it goes into a log, or into a mail
     with contextlib.suppress(OSError):  # whoever read stderr has gone; the exit code still tells
         click.echo(text, err=True)
+
+
+def _check_folder() -> None:
+    """`UsageError` if the current folder was removed: no path that is not absolute leads anywhere then."""
+    try:
+        Path.cwd()
+    except OSError:
+        raise UsageError("the folder that this was begun in is not there any more: cd to another.") from None
+
+
+def _open_closed_streams() -> None:
+    """Let what this process was begun without (`>&-`) lead nowhere.
+
+    The next file that is opened would take its number, and be given what was meant for a terminal.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, number)
+            if nowhere != number:
+                os.close(nowhere)
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for good
 
 
 @contextlib.contextmanager

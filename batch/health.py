@@ -42,6 +42,9 @@ def workspace_checks(workspace: Workspace) -> Iterator[Check]:
     yield _check_room(workspace.path)
     if not workspace.path.exists():
         return
+    if workspace.lock_path.exists() and not workspace.lock_path.is_file():
+        yield wrong("lock", f"{workspace.lock_path} is no file", "move it away")
+        return
     try:
         holder = workspace.holder()
     except JournalError as error:
@@ -55,6 +58,10 @@ def workspace_checks(workspace: Workspace) -> Iterator[Check]:
 def _check_folder(path: Path) -> Check:
     about = "workspace"
     shown = shlex.quote(str(path))
+    if path.is_symlink() and not path.exists():
+        return wrong(
+            about, f"{path} is a link that leads nowhere", "mend the link, or name another --workspace"
+        )
     if not path.exists():
         above = next(parent for parent in path.absolute().parents if parent.exists())
         if not os.access(above, os.W_OK | os.X_OK):
@@ -66,6 +73,9 @@ def _check_folder(path: Path) -> Check:
         return wrong(
             about, f"{path} is a file, and the workspace must be a folder", "name another --workspace"
         )
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        to_do = "mount it to be written (what is there can be looked at), or name another --workspace"
+        return wrong(about, f"the file system of {path} is read-only", to_do)
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         return wrong(about, f"{path} cannot be read and written by you", f"chmod u+rwx {shown}, or chown it")
     found = path.stat()

@@ -119,6 +119,8 @@ class Workspace:
         """
         with _refused(self.path):
             _make_private(self.path)
+            if os.statvfs(self.path).f_flag & os.ST_RDONLY:
+                raise OSError(errno.EROFS, "its file system is read-only")
             if not os.access(self.path, os.W_OK | os.X_OK):  # the journal may be writable all the same
                 raise PermissionError(errno.EACCES, "you have no right to write in this folder")
             descriptor = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -156,7 +158,9 @@ class Workspace:
 
     def holder(self) -> Holder | None:
         """Who holds the workspace now, or None if it is free."""
-        for path, flags in ((self.lock_path, os.O_RDONLY | os.O_CLOEXEC), (self.path, _FOLDER)):
+        # To open a pipe would take for ever; a file does not mind being asked not to.
+        flags_of = {self.lock_path: os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, self.path: _FOLDER}
+        for path, flags in flags_of.items():
             try:
                 descriptor = os.open(path, flags)
             except (FileNotFoundError, NotADirectoryError):

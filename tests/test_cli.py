@@ -227,6 +227,19 @@ def test_reader_of_stdout_may_leave() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_folder_that_was_removed_is_usage(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Begun in a folder that is gone, as after a clean-up under a terminal, it says so and is no bug."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    code, out, err = invoke("runs")
+    assert (code, out) == (2, "")
+    assert "not there any more" in err
+
+
 #: Options that are decided anew each time, and so are no settings; all others must be.
 DECIDED_EACH_TIME = {
     "debug", "config", "help", "yes", "skip_rejects", "plan_digest", "json", "where", "limit", "sandbox",

@@ -72,6 +72,7 @@ class SqliteReader:
             raise JournalError(
                 f"there is no journal at {self._path}: nothing was run with this workspace yet"
             )
+        self._check_file()
         wal = self._path.with_name(self._path.name + "-wal")
         db = self._connect("mode=ro")
         try:
@@ -87,6 +88,13 @@ class SqliteReader:
             db.close()
             raise
         return db
+
+    def _check_file(self) -> None:
+        """`JournalError` for a folder, a pipe or a device in its place: to read one may take for ever."""
+        if self._path.exists() and not self._path.is_file():
+            raise JournalError(
+                f"{self._path} is no file, and so no journal: move it away, or name another workspace"
+            )
 
     def _connect(self, how: str) -> sqlite3.Connection:
         address = f"{self._path.absolute().as_uri()}?{how}"

@@ -40,6 +40,7 @@ class SqliteJournal(SqliteReader):
         self._merging = Merging(self._fleet.payload, self._take, self._fleet.blocks)
 
     def _open(self) -> sqlite3.Connection:
+        self._check_file()
         if not self._path.exists():
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         return sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)

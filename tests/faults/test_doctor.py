@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import shutil
 import sqlite3
+import subprocess
 import time
 import tracemalloc
 import zlib
+from collections.abc import Callable
 from email.utils import formatdate
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +22,7 @@ from batch.bland import reach
 from batch.checks import Level
 from batch.health import check_clock, check_sqlite, check_time_zone
 from tests.bland.wires import Play, Wire, always, answer, forever, hang
-from tests.faults.hardship import bound_by_rights, forbidden
+from tests.faults.hardship import bound_by_rights, forbidden, small_disk
 from tests.faults.stage import KEY, Done, Invoke, Stage
 from tests.faults.wiring import SOMEBODY_ELSE, tls_of, wired
 
@@ -122,6 +127,63 @@ def test_rights(stage: Stage, invoke: Invoke) -> None:
         done = stage.run(*words, environ={"BLAND_API_KEY": KEY}, preexec_fn=bound_by_rights)
     assert done.code == 74
     assert found(done)["workspace"]["level"] == "wrong"
+
+
+def _pipe(path: Path) -> None:
+    path.parent.mkdir(mode=0o700)
+    os.mkfifo(path)
+
+
+def _folder(path: Path) -> None:
+    path.mkdir(mode=0o700, parents=True)
+
+
+def _link_to_itself(path: Path) -> None:
+    path.parent.symlink_to(path.parent)
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "about", "says"),
+    [
+        (_pipe, "journal.db", "journal", "is no file"),
+        (_folder, "journal.db", "journal", "is no file"),
+        (_pipe, "lock", "lock", "is no file"),
+        (_folder, "lock", "lock", "is no file"),
+        (_link_to_itself, "lock", "workspace", "a link that leads nowhere"),
+    ],
+)
+def test_something_else_in_a_files_place(
+    stage: Stage, invoke: Invoke, make: Callable[[Path], None], name: str, about: str, says: str
+) -> None:
+    """A pipe, a folder, a link: nobody waits for it, `doctor` says what it is, and a run ends with 74."""
+    make(stage.workspace.path / name)
+    done = invoke("doctor", "--offline", "--json", BLAND_API_KEY=KEY)
+    assert done.code == 74
+    assert found(done)[about]["level"] == "wrong"
+    assert says in found(done)[about]["text"]
+    stage.sheet(1)
+    assert invoke(*RUN).code == 74
+
+
+def test_read_only_file_system(stage: Stage, invoke: Invoke) -> None:
+    """Both say so, and what is there can be looked at."""
+    kept = stage.workspace.path
+    run_id = completed(stage, invoke)
+    moved = stage.folder / "kept"
+    kept.rename(moved)
+    with small_disk(kept, 4_000_000):
+        shutil.copytree(moved, kept, dirs_exist_ok=True)
+        subprocess.run(["mount", "-o", "remount,ro", str(kept)], check=True)
+        done = invoke("doctor", "--offline", "--json", BLAND_API_KEY=KEY)
+        assert done.code == 74
+        assert "read-only" in found(done)["workspace"]["text"]
+        done = invoke(*RUN)
+        assert done.code == 74
+        assert "read-only" in done.err
+        assert "Nothing was sent" in done.err
+        done = invoke("status")
+        assert done.code == 0
+        assert run_id in done.out
 
 
 @pytest.mark.parametrize(

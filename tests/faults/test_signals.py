@@ -180,6 +180,19 @@ def test_reader_of_stderr_may_leave(stage: Stage) -> None:
     assert_all_agree(stage, stage.newest.id, server.record.read(), wanted)
 
 
+def test_closed_streams_lead_nowhere(stage: Stage) -> None:
+    """`sipbatch run ... <&- >&- 2>&-`: no file takes their places, and it ends as it would have."""
+    server = stage.sandbox(latency="5ms")
+    wanted = stage.sheet(60)
+    told = stage.folder / "told"
+    hook = f"echo out; echo err >&2; cat; echo $SIPBATCH_EXIT_CODE > {shlex.quote(str(told))}"
+    words = (*RUN, "--json", "--on-finish", hook)
+    command = stage.start(*words, environ=server.environ, preexec_fn=lambda: os.closerange(0, 3))
+    assert command.process.wait(timeout=30) == 0
+    assert_all_agree(stage, stage.newest.id, server.record.read(), wanted)
+    assert told.read_text(encoding="utf-8") == "0\n"
+
+
 def test_hang_up_is_heeded_once(stage: Stage) -> None:
     """Told of it twice, by the terminal and by its shell, it still lets what is in flight finish."""
     server = stage.sandbox(latency="400ms")
