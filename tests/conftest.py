@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from batch import reporting
 from batch.report import formats
+from tests.conservation import assert_report_adds_up
 
 pytest.register_assert_rewrite("tests.journal_promises")
 
@@ -25,6 +29,24 @@ def _quick_reports() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(formats, "USUAL", ("csv", "jsonl"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _conservation() -> Iterator[None]:
+    """Whatever a test is about, each report that it writes keeps the law of conservation."""
+    write = reporting.write_report
+
+    def written(*args: Any, **kwargs: Any) -> reporting.ReportFiles:
+        report = write(*args, **kwargs)
+        assert_report_adds_up(report.folder)
+        return report
+
+    with pytest.MonkeyPatch.context() as patched:
+        ours = [module for name, module in sys.modules.items() if name.split(".")[0] in ("batch", "tests")]
+        for module in ours:
+            if getattr(module, "write_report", None) is write:
+                patched.setattr(module, "write_report", written)
         yield
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from batch import cli
 from batch.workspace import Workspace
+from tests.conservation import assert_reports_add_up
 
 SIPBATCH = (sys.executable, "-m", "batch")
 KEY = "sk-canary-4711"
@@ -70,8 +71,10 @@ class Desk:
         )
 
     def run(self, *arguments: str, **environ: str) -> Done:
-        """The command as a process of its own, to its end."""
-        return finished(self.start(*arguments, **environ))
+        """The command as a process of its own, to its end; what it has reported adds up."""
+        done = finished(self.start(*arguments, **environ))
+        assert_reports_add_up(self.workspace.path)
+        return done
 
     def files_with(self, text: str) -> list[Path]:
         """The files below the folder that hold this text."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import orjson
@@ -71,14 +73,15 @@ def test_no_file_is_left_behind_the_others(journal: Journal, folder: Path) -> No
     assert_conserved(journal, run_id, folder)
 
 
-FILES = ("results.csv", "results.jsonl", "results.xlsx", "summary.json", "manifest.json")
+EVERY_FORMAT = (*ALL_FORMATS, "html")
+FILES = ("results.csv", "results.jsonl", "results.xlsx", "report.html", "summary.json", "manifest.json")
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_changed_byte_is_found(journal: Journal, folder: Path, name: str) -> None:
     """A check names the file in which a single byte is another one."""
     run_id = mixed_run(journal)
-    write_report(journal, run_id, folder, formats=ALL_FORMATS)
+    write_report(journal, run_id, folder, formats=EVERY_FORMAT, has_charts=False)
     assert check_report(journal, run_id, folder) == []
     content = bytearray((folder / name).read_bytes())
     at = content.index(b"e", len(content) // 2)
@@ -93,7 +96,7 @@ def test_a_changed_byte_is_found(journal: Journal, folder: Path, name: str) -> N
 def test_a_missing_file_is_found(journal: Journal, folder: Path, name: str) -> None:
     """A check names the file that is gone."""
     run_id = mixed_run(journal)
-    write_report(journal, run_id, folder, formats=ALL_FORMATS)
+    write_report(journal, run_id, folder, formats=EVERY_FORMAT, has_charts=False)
     (folder / name).unlink()
     assert check_report(journal, run_id, folder)[0].startswith(
         f"{folder / name}: cannot be read (No such file"
@@ -116,6 +119,23 @@ def test_a_forged_report_is_found(journal: Journal, folder: Path) -> None:
     assert check_report(journal, run_id, folder) == [
         f"{folder}/results.csv: is not what the journal gives, from line 4 on"
     ]
+
+
+def test_a_changed_journal_is_found(tmp_path: Path, folder: Path) -> None:
+    """A check of the report is one of the journal too: what was changed in that shows."""
+    path = tmp_path / "journal.db"
+    with closing(SqliteJournal(path)) as journal:
+        run_id = mixed_run(journal)
+        write_report(journal, run_id, folder, formats=EVERY_FORMAT, has_charts=False)
+    with closing(sqlite3.connect(path)) as database, database:
+        changed = database.execute(
+            "UPDATE requests SET error = 'all is well' WHERE error LIKE 'no such number%'"
+        ).rowcount
+    assert changed > 0
+    with closing(SqliteJournal(path)) as journal:
+        found = check_report(journal, run_id, folder)
+    assert f"{folder}/results.csv: is not what the journal gives, from line 4 on" in found
+    assert [line for line in found if line.startswith(f"{folder}/report.html: is not what the journal gives")]
 
 
 def test_a_report_of_an_earlier_time_is_found(journal: Journal, folder: Path) -> None:
@@ -156,7 +176,7 @@ def test_a_damaged_manifest_is_found(journal: Journal, folder: Path, text: str) 
 
 def test_counts_in_the_manifest_add_up(journal: Journal, folder: Path) -> None:
     """Lines, rows and attempts of the manifest are those of the files that it lists."""
-    write_report(journal, mixed_run(journal), folder, formats=ALL_FORMATS)
+    write_report(journal, mixed_run(journal), folder, formats=EVERY_FORMAT, has_charts=False)
     listed = orjson.loads((folder / "manifest.json").read_bytes())
     counts = listed["counts"]
     states = [counts[state.value] for state in RequestState]
