@@ -1,4 +1,4 @@
-"""Times as files and messages write them: UTC, ISO 8601, milliseconds, `Z`."""
+"""Times as files and messages write them: UTC, ISO 8601, milliseconds, `Z`; and lengths of time."""
 
 from __future__ import annotations
 
@@ -15,3 +15,12 @@ def utc(at: float) -> str:
 @lru_cache(maxsize=4096)  # a fast run has a thousand sends in one second
 def _whole(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+def lasted(duration_s: float) -> str:
+    """`22.9 s`, `3 min 20 s`, `8 h 5 min`."""
+    minutes, seconds = divmod(duration_s, 60)
+    if minutes < 1:
+        return f"{seconds:.1f} s"
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds:.0f} s"

@@ -12,6 +12,7 @@ from batch.report.formats import FORMATS
 from batch.report.proofs import VerificationPart
 from batch.report.summary import ProblemPart, Summary
 from batch.states import RequestState
+from batch.timestamps import lasted
 
 #: How many causes, and how many kinds of problems, are told in full.
 _MOST = 8
@@ -96,7 +97,7 @@ def _title(summary: Summary) -> str:
     run, sending = summary.run, summary.sending
     parts = [f"Run {run.id}", run.state, run.target]
     if run.duration_s is not None:
-        parts.append(_duration(run.duration_s))
+        parts.append(lasted(run.duration_s))
     if sending.sends_per_s is not None:
         parts.append(f"{sending.sends_per_s:,.1f} sends/s")
     title = " · ".join(part for part in parts if part)
@@ -197,11 +198,3 @@ def _problems(problems: Sequence[ProblemPart]) -> Iterator[str]:
 
 def _many(count: int, one: str, several: str) -> str:
     return f"{count:,} {one if count == 1 else several}"
-
-
-def _duration(duration_s: float) -> str:
-    minutes, seconds = divmod(duration_s, 60)
-    if minutes < 1:
-        return f"{seconds:.1f} s"
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds:.0f} s"

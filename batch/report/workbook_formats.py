@@ -40,7 +40,7 @@ class Formats:
             {**_TEXT, "bold": True, "font_size": 12, "bottom": 1, "bottom_color": "#9AA7B2"}
         )
         self.label = book.add_format({**_TEXT, "font_color": "#555555"})
-        self.command = book.add_format({**_TEXT, "font_name": "Consolas"})
+        self.command = book.add_format({**_TEXT, "font_name": "Consolas", "text_wrap": True})
         self.indented = book.add_format({**_TEXT, "font_name": "Consolas", "align": "left", "indent": 2})
         self.states = {
             state: book.add_format({**_TEXT, "font_color": text, "bg_color": fill})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,29 @@ def test_the_summary_says_what_happened(book: openpyxl.Workbook) -> None:
         "What to do next",
     ):
         assert text in texts
+
+
+def test_a_command_is_told_once(tmp_path: Path) -> None:
+    """Where several causes have a command each, what to do next points to them and repeats none."""
+    report = write(tmp_path, mixed_draft(), MIXED)
+    sheet = openpyxl.load_workbook(report.paths["results.xlsx"])["Summary"]
+    texts = [cell.value for row in sheet.iter_rows() for cell in row if cell.value is not None]
+    failures = sum(cause.count for cause in report.summary.causes)
+    assert f"{len(report.summary.causes)} causes explain {failures} failures" in texts
+    assert "Deal with the causes above one by one; each has its command." in texts
+    assert Counter(texts)["sipbatch retry 20260727-092955-1 --error-code NOT_FOUND"] == 1
+
+
+def test_a_workbook_of_rejects_alone(tmp_path: Path) -> None:
+    """Where nothing could be sent, the summary leads to the worksheet that has something in it."""
+    draft = Draft()
+    draft.sheet("numbers.csv", "phone_number", "direction", "template")
+    draft.row(2, "x", "", "").reject(Problem("phone_number", "is no number", "number.letters"))
+    report = write(tmp_path, draft, {})
+    sheet = openpyxl.load_workbook(report.paths["results.xlsx"])["Summary"]
+    texts = [cell.value for row in sheet.iter_rows() for cell in row if cell.value is not None]
+    assert str(texts[1]).endswith("See the worksheet Rejects.")
+    assert "Is no number" in texts
 
 
 def test_the_worksheets_read_back_as_the_csv(tmp_path: Path) -> None:
