@@ -132,7 +132,7 @@ def latency(durations_s: np.typing.NDArray[np.floating[Any]], marks: Mapping[str
                         "field": "count",
                         "type": "quantitative",
                         "scale": {"domain": [0, 1.25 * max(counts)], "nice": False},
-                        "axis": {"title": "requests", "tickCount": 4, "format": ",d"},
+                        "axis": {"title": "requests", "tickCount": 4, "tickMinStep": 1, "format": ",d"},
                     },
                     "y2": {"datum": 0},
                     "description": {"field": "says"},

@@ -23,6 +23,9 @@ _MOST_BARS, _MOST_ROWS = 10, 100
 #: Requests sent more often than this are told of together.
 _MOST_SENDS = 6
 
+#: The least answers that are worth a picture.
+_LEAST_ANSWERS = 3
+
 #: Rows of the table over time: the most, and the least that are worth one.
 _MOST_TIMES, _LEAST_TIMES = 30, 3
 
@@ -126,7 +129,10 @@ class Figures:
 
     def _latency(self, summary: Summary, durations_s: array[float]) -> Figure | None:
         sending = summary.sending
-        if not durations_s or sending.latency_p50_ms is None or sending.latency_p95_ms is None:
+        # Two answers are no distribution; how long they took is said beside the sends.
+        if len(durations_s) < _LEAST_ANSWERS:
+            return None
+        if sending.latency_p50_ms is None or sending.latency_p95_ms is None:
             return None
         taken = np.asarray(durations_s, dtype=np.float64)
         marks = {
@@ -155,7 +161,7 @@ class Figures:
         )
 
     def _sends(self, shares: ShareTally) -> Figure | None:
-        if not shares.sends:
+        if sum(shares.sends.values()) < _LEAST_ANSWERS:
             return None
         grouped: dict[int, int] = {}
         for sends, count in sorted(shares.sends.items()):
