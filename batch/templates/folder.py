@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +17,15 @@ from batch.plans import Payload, Problem
 from batch.schema import Kind, Schema, did_you_mean, dotted
 from batch.schema import Path as BodyPath
 from batch.templates.blame import Blame, along
-from batch.templates.files import Bounds, Fault, Place, read_template_file, template_files, wrong_name
+from batch.templates.files import (
+    SUFFIXES,
+    Bounds,
+    Fault,
+    Place,
+    read_template_file,
+    template_files,
+    wrong_name,
+)
 from batch.templates.heads import TemplateFile, read_head
 from batch.templates.overrides import Overridden, override
 from batch.templates.placeholders import Placeholder
@@ -213,6 +222,10 @@ class TemplateFolder:
         if len(names) > MAX_CHAIN:
             raise TemplateError(f"{len(names)} templates are joined by +, and {MAX_CHAIN} are the most")
         for part in names:
+            if not part and any(names):
+                raise TemplateError(
+                    f'"{name}" joins templates by + and lacks one: name it, or take the + out'
+                )
             if part not in self.paths or wrong_name(part):
                 raise TemplateError(self._unknown(part, f" in {self.path}"))
         parts = [self.resolve(part) for part in names]
@@ -246,12 +259,22 @@ class TemplateFolder:
         if wrong:
             return f'"{name[:100]}" names no template: {wrong}'
         known = self.names()
-        hint = did_you_mean(name, known) or (
+        hint = self._meant(name) or (
             f" There are: {', '.join(known[:_NAMED_NAMES])}{', ...' if len(known) > _NAMED_NAMES else ''}."
             if known
             else " The folder holds none."
         )
         return f'there is no template "{name}"{where}.{hint}'
+
+    def _meant(self, name: str) -> str:
+        """The template that was meant, or the several, as a sentence; nothing where none comes near."""
+        several = [part.strip() for part in re.split(r"[,;|&]", name)]
+        if len(several) > 1 and self.paths.keys() >= set(several):
+            return f" Templates are joined by +: {'+'.join(several)}."
+        stem, suffix = Path(name).stem, Path(name).suffix.lower()
+        if suffix in SUFFIXES and stem in self.paths:
+            return f' Did you mean "{stem}"?'
+        return did_you_mean(name, self.paths)
 
     def file(self, name: str) -> TemplateFile:
         """What the file of a template says for itself, and what is wrong with it."""

@@ -129,6 +129,26 @@ def test_unknown_templates_are_met_with_the_nearest(write_folder: WriteFolder, r
     assert "there is no template" in str(refused.value)
 
 
+def test_an_ending_is_no_part_of_a_name(write_folder: WriteFolder) -> None:
+    """A short name with its file's ending is answered with the name."""
+    with pytest.raises(TemplateError, match='Did you mean "t1"'):
+        write_folder(t1=FAILOVER, alerts=ALERTS).get("t1.yaml")
+
+
+@pytest.mark.parametrize("ref", ["failover,alerts", "failover; alerts"])
+def test_templates_joined_by_another_sign(write_folder: WriteFolder, ref: str) -> None:
+    """Templates that are listed as in a sentence are answered with how they are joined."""
+    with pytest.raises(TemplateError, match=r"Templates are joined by \+: failover\+alerts\."):
+        write_folder(failover=FAILOVER, alerts=ALERTS).get(ref)
+
+
+@pytest.mark.parametrize("ref", ["failover+", "+failover", "failover + + alerts"])
+def test_a_joint_without_a_template(write_folder: WriteFolder, ref: str) -> None:
+    """A + that joins nothing is named as that."""
+    with pytest.raises(TemplateError, match="joins templates by \\+ and lacks one"):
+        write_folder(failover=FAILOVER, alerts=ALERTS).get(ref)
+
+
 def test_unknown_templates_without_a_near_one(write_folder: WriteFolder) -> None:
     """Where nothing comes near, the templates that there are get listed."""
     with pytest.raises(TemplateError, match=r"There are: alerts, failover\."):
