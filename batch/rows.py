@@ -25,6 +25,9 @@ from batch.templates.typed_cells import shown
 BOTH, _BLANK, _NONE = 2, 3, 4
 _DIRECTION_CODES = {"inbound": 0, "outbound": 1, "both": BOTH, "": _BLANK}
 
+#: What carriers call directions where the spelling is not near, by its letters.
+_MEANT = {"in": "inbound", "out": "outbound", "inout": "both", "inboundoutbound": "both", "twoway": "both"}
+
 T = TypeVar("T")
 
 #: Distinct texts of a column that are remembered from one chunk to the next.
@@ -286,7 +289,8 @@ class RowReader:
         code = _DIRECTION_CODES.get(text.strip().lower())
         if code is not None:
             return code, None
-        hint = did_you_mean(text, ("inbound", "outbound", "both"))
+        meant = _MEANT.get("".join(filter(str.isalpha, text[:40].lower())))
+        hint = did_you_mean(meant or text, ("inbound", "outbound", "both"))
         message = f"{shown(text)} is no direction: write inbound, outbound or both.{hint}"
         return _NONE, Problem(
             self._header(self._sheet.columns.direction, "direction"), message, "direction.unknown"

@@ -255,6 +255,16 @@ def test_direction_must_come_from_somewhere(folder: Path) -> None:
     assert requests(plan) == [("+14155550101", "inbound")]
 
 
+@pytest.mark.parametrize(
+    ("cell", "meant"), [("in", "inbound"), ("Out", "outbound"), ("in/out", "both"), ("inbuond", "inbound")]
+)
+def test_a_direction_by_another_name(folder: Path, cell: str, meant: str) -> None:
+    """What carriers call a direction is not taken for it, and answered with the word that is."""
+    plan = plan_rows(folder, "number,template,direction", f"+14155550100,voice,{cell}")
+    [problem] = plan.rejects[0].problems
+    assert problem.message.endswith(f'Did you mean "{meant}"?')
+
+
 def test_unknown_and_missing_template(folder: Path) -> None:
     """A template that is not there is rejected by row, with the nearest name; so is a blank one."""
     plan = plan_rows(folder, "number,template", "+14155550100,voise", "+14155550101,", "+14155550102,voice")
