@@ -10,11 +10,13 @@ import click
 
 from batch.commands.run_options import (
     Given,
+    command_line,
     reconnect_options,
     sending_options,
     workspace_option,
 )
 from batch.commands.talk import LogFormat, Talk, confirm, deliver, require_terminal, talk_options
+from batch.errors import PlanChangedError
 from batch.journal.protocol import ROLLS_BACK
 from batch.states import EXIT_SOME_FAILED
 from batch.workspace import UNFINISHED, Workspace, find_run
@@ -32,6 +34,7 @@ or is unknown. The others are those of `sipbatch run`. Examples:
 
 \b
   sipbatch rollback 20260728-101500-3 --plan
+  sipbatch rollback 20260728-101500-3 --plan-digest SHA --yes
   sipbatch rollback 20260728-101500-3 --yes --rate 20/s
 """
 
@@ -43,6 +46,7 @@ REJECTS_SHOWN = 20
 @click.command(name="rollback", epilog=EPILOG)
 @click.argument("run", metavar="RUN")
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would be sent, in full, and send nothing.")
+@click.option("--plan-digest", metavar="SHA", help="Send only if this is still the plan that was reviewed.")
 @click.option("--yes", is_flag=True, help="Do not ask; needed where there is no terminal.")
 @sending_options
 @reconnect_options
@@ -56,6 +60,7 @@ def command(
     *,
     run: str,
     only_plan: bool,
+    plan_digest: str | None,
     yes: bool,
     key_file: Path | None,
     transport: Carrier | None,
@@ -105,6 +110,12 @@ def command(
             to_send=plan.to_send_count,
             rejected=len(plan.rejects),
         )
+        if plan_digest is not None and plan_digest != plan.digest:
+            again = command_line(place, "rollback", taken_back.id, "--plan")
+            raise PlanChangedError(
+                f"This is not the plan that was reviewed: its digest is {plan.digest}, not {plan_digest}. "
+                f"Another run has changed numbers since. Nothing was sent: review it again with `{again}`."
+            )
         if plan.rejects:
             # All of them are in the report, or shown by --plan.
             tell_rejects(talk, plan, most=REJECTS_SHOWN)
@@ -181,6 +192,8 @@ def _text(rollback: Rollback, diff: PlanDiff) -> Iterator[str]:
     if rollback.plan.rejects:
         yield rejects(rollback.plan)
     yield _counts(rollback)
+    if rollback.plan.to_send_count:
+        yield f"Plan digest: {rollback.plan.digest}"
 
 
 def _json(rollback: Rollback, diff: PlanDiff) -> str:

@@ -57,10 +57,11 @@ def test_what_was_in_force_is_in_force_again(desk: Desk, invoke: Invoke, server:
     shown = invoke("rollback", taken_back, "--plan")
     assert shown.code == 0
     assert "-codec_config.codecs: Opus\n+codec_config.codecs: PCMU\n" in shown.out
-    assert shown.out.endswith(f"Run {taken_back}: 4 to be taken back.\n")
+    *_, counted, digest = shown.out.splitlines()
+    assert counted == f"Run {taken_back}: 4 to be taken back."
     assert server.seen("received") == received
 
-    done = invoke("rollback", taken_back, *FAST)
+    done = invoke("rollback", taken_back, *FAST, "--plan-digest", digest.removeprefix("Plan digest: "))
     assert (done.code, done.out, done.err) == (0, "", "")
     assert fleet(server, 5) == before
     assert server.seen("received")[number(4)] == received[number(4)]
@@ -84,7 +85,7 @@ def test_what_cannot_be_taken_back_is_said_and_left_as_it_is(
     shown = invoke("rollback", taken_back, "--plan")
     assert shown.code == 3
     since = f"before run {taken_back}; left as it is"
-    assert shown.out.splitlines()[-4:] == [
+    assert shown.out.splitlines()[-5:-1] == [
         f"numbers.csv:3: {number(1)} outbound: changed since by run {later}; left as it is",
         f"numbers.csv:4: {number(2)} outbound: nobody knows what was in alert_config {since}",
         f"numbers.csv:5: {number(9)} outbound: nobody knows what was in codec_config {since}",
@@ -116,6 +117,19 @@ def test_a_later_run_that_changed_another_block_is_left_alone(
     now = held(server, 0)
     assert now["codec_config"]["codecs"] == ["PCMU"]
     assert now["alert_config"]["thresholds"]["unreachable_minutes"] == 9
+
+
+def test_only_the_plan_that_was_reviewed_is_sent(desk: Desk, invoke: Invoke, server: Server) -> None:
+    """Where another run has changed numbers since, nothing is sent."""
+    run(desk, invoke, rows_of(3))
+    taken_back = run(desk, invoke, rows_of(3, codecs="Opus"))
+    digest = invoke("rollback", taken_back, "--plan").out.split()[-1]
+    run(desk, invoke, [row(1, codecs="G.729")])
+    received = server.seen("received")
+    done = invoke("rollback", taken_back, *FAST, "--plan-digest", digest)
+    assert done.code == 65
+    assert f"review it again with `sipbatch rollback {taken_back} --plan`" in done.err
+    assert server.seen("received") == received
 
 
 @pytest.mark.parametrize("fault", ["reset_before", "reset_after"])
