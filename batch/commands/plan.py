@@ -204,8 +204,15 @@ def run_command(ctx: click.Context) -> str:
             words.append(parameter.opts[0])
         else:
             for one in value if isinstance(value, tuple) else (value,):
-                words += [parameter.opts[0], "tab" if one == "\t" else str(one)]
+                words += [parameter.opts[0], _as_given(one)]
     return shlex.join(words)
+
+
+def _as_given(value: object) -> str:
+    """A value as it is typed: `60`, not `60.0`, and no tab."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "tab" if value == "\t" else str(value)
 
 
 def _account_numbers(destination: Live, rates: tuple[Rate, ...]) -> AttachedNumbers:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,10 +11,10 @@ import click
 
 from batch.commands.run_options import (
     Given,
+    command_line,
     destination_options,
     sending_options,
     workspace_option,
-    workspace_words,
 )
 from batch.commands.sheet_options import SheetArguments, sheet_options
 from batch.commands.talk import LogFormat, Talk, confirm, deliver, require_terminal, talk_options
@@ -212,10 +211,8 @@ def _reconcile(
         rejected=len(plan.rejects),
     )
     if too_much:
-        words = [*map(str, given.paths), "--diff", *workspace_words(rollout.workspace)]
-        raise TooMuchError(
-            f"{too_much}. Nothing was sent; `{shlex.join(['sipbatch', 'plan', *words])}` shows it."
-        )
+        shown = command_line(rollout.workspace, "plan", *map(str, given.paths), "--diff")
+        raise TooMuchError(f"{too_much}. Nothing was sent; `{shown}` shows it.")
     check_reachable(destination)
     if told := course(plan, sending):
         talk.say(told)

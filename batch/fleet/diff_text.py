@@ -8,7 +8,7 @@ import numpy as np
 
 from batch.fleet.comparison import DIFFERENCES, Comparison, Difference
 from batch.fleet.plan_diff import UNSET, FieldChange, Patch, PlanDiff, Unset
-from batch.plans import DIRECTIONS
+from batch.plans import DIRECTIONS, keys_of
 from batch.report.lines import printable
 
 #: How many changes of a template the text shows; the JSON has all.
@@ -124,7 +124,10 @@ def _hunk(diff: PlanDiff, no: int, patch: Patch) -> Iterator[str]:
 
 def _by_number(diff: PlanDiff, *, with_missing: bool) -> Iterator[str]:
     missing = list(_missing(diff.comparison)) if with_missing else []
-    changing = np.flatnonzero(diff.patch_ids >= 0).tolist()
+    plan = diff.comparison.plan
+    requests = np.flatnonzero(diff.patch_ids >= 0)
+    by_number = np.argsort(keys_of(plan.numbers[requests], plan.directions[requests]), kind="stable")
+    changing = requests[by_number].tolist()
     if changing or missing:
         yield "By number:"
     for at in changing:

@@ -144,6 +144,21 @@ def test_what_failed_or_may_not_have_been_applied_is_sent_again(
     assert [held(server, nth)["codec_config"]["codecs"] for nth in range(4)] == [["PCMU"]] * 4
 
 
+def test_doubt_is_about_the_blocks_that_were_sent(desk: Desk, invoke: Invoke, server: Server) -> None:
+    """A block of which the last send was lost is sent again; to a sheet without it, that is nothing."""
+    write(desk, rows_of(2, template="voice+alerts"))
+    invoke("reconcile", "numbers.csv", *FAST)
+    control(server, script={f"{number(1)} outbound": ["reset_before"]}, reset="counts")
+    write(desk, rows_of(2, codecs="Opus"))
+    assert invoke("reconcile", "numbers.csv", *FAST, "--max-attempts", "1").code == 3
+    write(desk, rows_of(2, template="alerts"))
+    assert invoke("reconcile", "numbers.csv", *YES).err == "Nothing to send: 2 unchanged.\n"
+    write(desk, rows_of(2, codecs="Opus"))
+    again = invoke("reconcile", "numbers.csv", *FAST)
+    assert again.out.startswith("1 in doubt, 1 unchanged: 1 of 1 requests succeeded")
+    assert held(server, 1)["codec_config"]["codecs"] == ["Opus"]
+
+
 def test_accounts_and_addresses_are_fleets_of_their_own(desk: Desk, invoke: Invoke, server: Server) -> None:
     """In one workspace: what is in force at one says nothing of the other."""
     write(desk, rows_of(3))
