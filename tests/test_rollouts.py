@@ -382,6 +382,9 @@ def test_the_plan_says_which_row_the_window_does_not_reach(desk: Desk, invoke: I
     assert "--window" in done.out.splitlines()[-1]
     told = json.loads(invoke("plan", "numbers.csv", *window, "--json").out)["schedule"]
     assert (told["fits"], told["reached"], told["first_row_not_reached"]) == (False, 569, "numbers.csv:571")
+    # So long before it closes nothing more is sent.
+    patient = json.loads(invoke("plan", "numbers.csv", *window, "--deadline", "300", "--json").out)
+    assert patient["schedule"]["reached"] == 299
 
 
 @pytest.mark.parametrize(

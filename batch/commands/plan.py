@@ -89,6 +89,7 @@ def command(
     rejects: Path | None,
     exit_code: bool,
     rate: str,
+    deadline_s: float | None,
     canary: int | str | None,
     waves: str | None,
     soak_s: float | None,
@@ -125,7 +126,9 @@ def command(
     from batch.schedule import foresee
     from batch.sending import Sending
 
-    sending = Sending(rate, canary=canary, waves=waves, windows=windows).changed(soak_s=soak_s)
+    sending = Sending(rate, canary=canary, waves=waves, windows=windows).changed(
+        soak_s=soak_s, deadline_s=deadline_s
+    )
     options = sending.run_options()
     account_numbers = None
     if online:

@@ -102,8 +102,8 @@ _SENDING = (
     ),
 )
 
-#: Those that say what is sent when: what `plan` foresees.
-_COURSE = _SENDING[5:9]
+#: Those that say what is sent when: what `plan` foresees. A window is left by the deadline before it closes.
+_COURSE = (_SENDING[3], *_SENDING[5:9])
 
 #: Those that also say how fast and how patiently something is read.
 _PACE = _SENDING[:4]
