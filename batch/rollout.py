@@ -30,7 +30,7 @@ import anyio.abc
 from batch.clock import real_clock
 from batch.engine.mailbox import Mailbox, obey_letters
 from batch.errors import BatchError, ReportError
-from batch.journal.protocol import Counts, Journal, NewRun, Pick, RunRecord
+from batch.journal.protocol import ROLLS_BACK, Counts, Journal, NewRun, Pick, RunRecord
 from batch.progress import Progress, Silent, default_progress
 from batch.runner import Controls, RunOptions, run
 from batch.sending import DEFAULT_RATE, Sending
@@ -175,7 +175,9 @@ class Rollout:
 
     def derive(self, parent: RunRecord, pick: Pick, destination: Destination, sending: Sending) -> str:
         """A new run of some requests of another, with the payloads that were pinned then; returns its id."""
-        return self._named(self.journal.derive_run(parent.id, pick, _new_run(destination, sending, None)))
+        # A part of a rollback takes back what that took back.
+        also = None if parent.rolls_back is None else {ROLLS_BACK: parent.rolls_back}
+        return self._named(self.journal.derive_run(parent.id, pick, _new_run(destination, sending, also)))
 
     def _named(self, run_id: str) -> str:
         self._lock.name_run(run_id)

@@ -91,8 +91,13 @@ def is_worth_resending(meaning: Meaning) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def next_action(state: RequestState, http_status: int | None, error_code: str) -> str:
-    """What to do about a request that stands so, as `result_next_action` says it."""
+def next_action(
+    state: RequestState, http_status: int | None, error_code: str, *, is_taken_back: bool = False
+) -> str:
+    """What to do about a request that stands so, as `result_next_action` says it.
+
+    The rows of what is taken back say what the run sent that is taken back: they are never run again.
+    """
     match state:
         case RequestState.SUCCEEDED | RequestState.SKIPPED:
             return "nothing"
@@ -107,6 +112,8 @@ def next_action(state: RequestState, http_status: int | None, error_code: str) -
             return "resume: it is sent again when its time comes"
         case RequestState.FAILED:
             meaning = meaning_of(http_status, error_code)
+            if is_taken_back and not is_worth_resending(meaning):
+                return "see why the API refuses what it had before, then retry"
             return _first(meaning, "retry" if is_worth_resending(meaning) else "run those rows again")
 
 

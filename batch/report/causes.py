@@ -194,8 +194,10 @@ class CauseTally:
                 template=first.template,
                 error=printable(first.error),
             ),
-            what_to_do=next_action(state, first.http_status, first.error_code),
-            is_resent=group.is_worth_resending,
+            what_to_do=next_action(
+                state, first.http_status, first.error_code, is_taken_back=run.rolls_back is not None
+            ),
+            is_resent=group.is_worth_resending or run.rolls_back is not None,
             command=command,
             command_count=command_count,
         )
@@ -204,9 +206,10 @@ class CauseTally:
         """The widest command that picks exactly the group, else the narrowest that picks all of it.
 
         With it comes how many requests it picks. The same payloads are sent again by `retry`; where
-        they would be refused again, the rows are run again, once the template or the sheet is mended.
+        they would be refused again, the rows are run again, once the template or the sheet is mended. Those
+        of a rollback are not: they say what was sent before it.
         """
-        is_resent = group.is_worth_resending
+        is_resent = group.is_worth_resending or run.rolls_back is not None
         code = group.first.error_code
         # One with control characters cannot be typed.
         has_code = group.is_one_code and code.isprintable()

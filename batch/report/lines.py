@@ -63,6 +63,7 @@ class Lines:
         self._rows = _Rows(first, chunks, self._union, is_whole=run.parent is None)
         self._names = [guard(printable(sheet.name)) for sheet in run.sheets]
         self._run_cell = guard(run.id)
+        self._is_taken_back = run.rolls_back is not None
         self._seqs = array("q")
         self._places = array("q")
         self._verifications = journal.verifications(run.id)
@@ -119,7 +120,7 @@ class Lines:
             if since is not None
             else "nothing"
             if is_well
-            else next_action(state, http_status, error_code),
+            else next_action(state, http_status, error_code, is_taken_back=self._is_taken_back),
             first,
             last,
             "" if duration_s is None else str(round(duration_s * 1000)),

@@ -61,7 +61,9 @@ def _after_reading_back(run: RunRecord, verification: VerificationPart) -> Itera
         (verification.drifted, Proof.DRIFTED, "See in results.csv what is there in place of what was sent"),
         (verification.missing, Proof.MISSING, "Check with the carrier the numbers that are not there"),
     ):
-        if count:
+        if count and run.rolls_back is not None:
+            yield NextStep(f"{first}; a sheet of their own can change them ({_requests(count)}).", "")
+        elif count:
             yield NextStep(
                 f"{first}, then send those rows again ({_requests(count)}).",
                 shlex.join(["sipbatch", *run_words(run), "--where", f"result_verified={proof}"]),

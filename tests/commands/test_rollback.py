@@ -106,6 +106,26 @@ def test_what_cannot_be_taken_back_is_said_and_left_as_it_is(
     assert states == {number(0): "succeeded", **dict.fromkeys((number(1), number(2), number(9)), "rejected")}
 
 
+def test_what_the_api_refuses_to_take_back_is_retried(desk: Desk, invoke: Invoke, server: Server) -> None:
+    """Never run again by its row: that says what the run had sent which is taken back."""
+    run(desk, invoke, rows_of(3))
+    before = fleet(server, 3)
+    taken_back = run(desk, invoke, rows_of(3, codecs="Opus"))
+    control(server, script={f"{number(1)} outbound": ["400", "400"]}, reset="counts")
+    words: tuple[str, ...] = ("rollback", taken_back)
+    for _ in range(2):
+        done = invoke(*words, *FAST)
+        part = desk.workspace.records()[-1].id
+        assert done.code == 3
+        assert f"sipbatch retry {part}" in done.err
+        assert "results.csv --where" not in done.err
+        [action] = {line["result_next_action"] for line in results(desk) if line["result_state"] == "failed"}
+        assert action == "see why the API refuses what it had before, then retry"
+        words = ("retry", part)
+    assert invoke(*words, *FAST).code == 0
+    assert fleet(server, 3) == before
+
+
 def test_a_later_run_that_changed_another_block_is_left_alone(
     desk: Desk, invoke: Invoke, server: Server
 ) -> None:
