@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import orjson
@@ -36,6 +36,8 @@ from batch.target import Outcome, Verdict
 from benchmarks.measuring import Row, load_server, python
 from benchmarks.planning import bare_read, plan_sheet, write_sheet, write_template
 from benchmarks.sending import plan_of
+
+_T = TypeVar("_T")
 
 _GROUP = 64
 _ACCEPTED = Outcome(Verdict.ACCEPTED, http_status=200)
@@ -221,10 +223,19 @@ class _FreeJournal(MemoryJournal):
 
     took_s = 0.0
 
+    def begin(self, *args: Any, **named: Any) -> int:
+        return self._unaccounted(super().begin, *args, **named)
+
     def exchange(self, *args: Any, **named: Any) -> list[Claim]:
+        return self._unaccounted(super().exchange, *args, **named)
+
+    def end(self, *args: Any, **named: Any) -> None:
+        return self._unaccounted(super().end, *args, **named)
+
+    def _unaccounted(self, work: Callable[..., _T], *args: Any, **named: Any) -> _T:
         began_s = time.process_time()
         try:
-            return super().exchange(*args, **named)
+            return work(*args, **named)
         finally:
             self.took_s += time.process_time() - began_s
 
