@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import time
 from collections import deque
 from collections.abc import Mapping
 from functools import partial
+from time import monotonic
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -101,7 +101,7 @@ class DirectTransport:
         """The connection that was used last, if it may be used again."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_usable and time.monotonic() - connection.idle_since_s < _KEEPALIVE_S:
+            if connection.is_usable and monotonic() - connection.idle_since_s < _KEEPALIVE_S:
                 return connection
             connection.drop()
         return None
@@ -124,7 +124,7 @@ class DirectTransport:
 
     def _give_back(self, connection: Connection) -> None:
         if connection.is_usable:
-            connection.idle_since_s = time.monotonic()
+            connection.idle_since_s = monotonic()
             self._idle.append(connection)
             self._wake_one()
         else:
@@ -181,8 +181,8 @@ class DirectTransport:
     async def _addresses(self) -> list[Any]:
         """Where the name leads; asked for once for all that connect at the same time."""
         async with self._finding:
-            if not self._found or time.monotonic() - self._found_at_s > _DNS_TTL_S:
+            if not self._found or monotonic() - self._found_at_s > _DNS_TTL_S:
                 loop = asyncio.get_running_loop()
                 self._found = await loop.getaddrinfo(self._host, self._address.port, type=socket.SOCK_STREAM)
-                self._found_at_s = time.monotonic()
+                self._found_at_s = monotonic()
         return list(self._found)
