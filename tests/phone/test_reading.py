@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch.errors import UsageError
-from batch.phone.forensics import Judge
+from batch.phone.forensics import PLUS_NOTE, Judge
 from batch.phone.numbering import is_possible, is_valid
 from batch.phone.reading import Reading, clean_numbers, read_numbers
 
@@ -300,3 +300,15 @@ def test_validity_is_that_of_the_library(example: tuple[str, phonenumbers.PhoneN
     )
     as_written = phonenumbers.national_significant_number(number) == national
     assert not as_written or is_valid(f"{code}{national}") == phonenumbers.is_valid_number(number)
+
+
+@given(st.sampled_from(EXAMPLES), st.integers(0, 99_999), st.booleans())
+def test_the_short_way_and_the_long_way_agree(
+    example: tuple[str, phonenumbers.PhoneNumber], tail: int, numeric: bool
+) -> None:
+    """A number is taken to have lost only its + just where the whole look at it says the same."""
+    digits = f"{str(digits_of(example[1]))[:-5]}{tail:05}"
+    judge = Judge(None, strict=False, full_validity=False)
+    verdict = judge.verdict(digits, numeric=numeric)
+    is_put_back = (verdict.value, verdict.note) == (int(digits), PLUS_NOTE)
+    assert judge.lost_only_its_plus(digits) == (is_put_back and not digits.endswith("0000"))
