@@ -18,6 +18,7 @@ from batch.phone.reading import read_blocks
 from batch.plans import Int32s, Int64s, Problem, Reject, UInt8s, Warned
 from batch.schema import did_you_mean
 from batch.sheets.chunks import Chunk, Sheet
+from batch.sheets.columns import letter
 from batch.templates.fillings import ChunkColumns, Fillings, Template, Templates
 from batch.templates.typed_cells import shown
 
@@ -164,6 +165,7 @@ class RowReader:
     def start_sheet(self, sheet: Sheet, sheet_id: int) -> None:
         """Take the columns of the next sheet."""
         self._sheet, self._sheet_id = sheet, sheet_id
+        self._nameless = [at for at in sheet.columns.ignored if not sheet.header[at].strip()]
         self._fillings.start_sheet(sheet.columns, sheet.header)
         self._refs: dict[str, _Ref] = {}
         self._directions: dict[str, tuple[int, Problem | None]] = {}
@@ -229,7 +231,19 @@ class RowReader:
             keep[found.rows()] = False
             rows = rows.where(keep)
         self._warn_of_mended(rows, chunk)
+        self._warn_of_nameless(chunk)
         return rows, rejects
+
+    def _warn_of_nameless(self, chunk: Chunk) -> None:
+        """Count rows with a value where the header has none: a name that was lost changes what is sent."""
+        for column in self._nameless:
+            filled = [
+                at for at, cell in enumerate(chunk.cells[column].tolist()) if cell and not cell.isspace()
+            ]
+            if filled:
+                message = f"column {letter(column)} has values and no header: nothing is made of them"
+                problem = Problem("", message, "columns.nameless")
+                self.warnings.add(problem, self._sheet_id, int(chunk.rows[filled[0]]), len(filled))
 
     def _warn_of_mended(self, rows: Rows, chunk: Chunk) -> None:
         """Count mended cells: the report has a note on each, the plan says how many and shows one."""

@@ -402,6 +402,15 @@ def test_unused_columns_are_one_warning(folder: Path, tmp_path: Path) -> None:
     assert (warned.count, warned.row) == (1, 1)
 
 
+def test_values_without_a_header_are_told(folder: Path) -> None:
+    """A column whose name was lost is not used, and said: it may have been the direction."""
+    rows = ["+14155550100,voice,,both,", "+14155550101,voice,,,", "+14155550102,voice,,inbound,"]
+    plan = plan_rows(folder, "number,template,,,", *rows)
+    [warned] = [warned for warned in plan.warnings if warned.kind == "columns.nameless"]
+    assert (warned.count, warned.row) == (2, 2)
+    assert "column D has values and no header" in warned.message
+
+
 def test_a_slip_in_a_variable_is_told(folder: Path) -> None:
     """A column that is one letter off a template's is asked about, before all others that are not used."""
     plan = plan_rows(folder, "number,template,site,backup_hosts", "+14155550100,backup,x,a.example.com")
