@@ -9,7 +9,7 @@ from typing import cast
 import httptools
 
 from batch.bland.mishaps import bad_answer, connection_lost, cut_off, too_large
-from batch.bland.transport import Answer, UnansweredError
+from batch.bland.transport import MOST_INTERIM, Answer, UnansweredError
 from batch.bland.unpacking import unpacked
 from batch.target import Outcome
 
@@ -35,6 +35,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[Answer] | None = None
         self._largest_bytes = 0
+        self._interim = 0
         self._start_over()
 
     # --- what is done with it -------------------------------------------------------------------
@@ -45,6 +46,7 @@ class Connection(asyncio.Protocol):
         self._waiter = waiter = asyncio.get_running_loop().create_future()
         self._largest_bytes = largest_bytes
         self.is_usable = False
+        self._interim = 0
         self._start_over()
         self._transport.write(request)
         return waiter
@@ -123,6 +125,9 @@ class Connection(asyncio.Protocol):
             self.is_usable = False
         elif 100 <= self._status < 200 and self._status != _SWITCHING:
             self._start_over()  # the answer proper is yet to come
+            self._interim += 1
+            if self._interim > MOST_INTERIM:
+                self._fail(bad_answer(self._host))
         else:
             self.is_usable = self._parser.should_keep_alive() and self._status != _SWITCHING
             self._done()

@@ -27,6 +27,7 @@ from batch.bland.mishaps import (
 )
 from batch.bland.transport import Answer, UnansweredError
 from batch.bland.unpacking import unpacked
+from batch.bland.wary_connections import WaryConnector
 from batch.target import Outcome
 
 #: A name is asked for again after this, so that a run of hours follows the API to another address.
@@ -85,7 +86,7 @@ class HttpxTransport:
 
     async def __aenter__(self) -> Self:
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=WaryConnector(
                 limit=self._connections,
                 ttl_dns_cache=_DNS_TTL_S,
                 keepalive_timeout=_KEEPALIVE_S,

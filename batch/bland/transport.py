@@ -7,6 +7,9 @@ from typing import NamedTuple, Protocol, Self
 
 from batch.target import Outcome
 
+#: How often a server may say that it is about to answer, before it is malice.
+MOST_INTERIM = 100
+
 
 class Answer(NamedTuple):
     """An answer whose head was read: `fields` have lower-case names, those that came twice are joined.
