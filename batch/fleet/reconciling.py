@@ -73,10 +73,12 @@ class Thresholds:
         if self.changed.is_exceeded(changed, known):
             what = f"{changed:,} of the {known:,} known numbers in the sheets would change"
             yield f"{what} {_allowed(self.changed, changed, known)}"
-        missing, known = _missing(comparison)
+        missing, partly, known = _missing(comparison)
         if self.missing.is_exceeded(missing, known):
             what = f"{missing:,} of the {known:,} known numbers are in no sheet"
-            yield f"{what} {_allowed(self.missing, missing, known)}{_unread(comparison.plan.rejects)}"
+            but = f" ({partly:,} of them are there, without one of their directions)" if partly else ""
+            allowed = _allowed(self.missing, missing, known)
+            yield f"{what} {allowed}{but}{_unread(comparison.plan.rejects)}"
 
 
 def _allowed(threshold: Threshold, count: int, known: int) -> str:
@@ -103,7 +105,9 @@ def _changed(comparison: Comparison) -> tuple[int, int]:
     return len(changed), len(np.unique(numbers[comparison.places >= 0]))
 
 
-def _missing(comparison: Comparison) -> tuple[int, int]:
-    """How many numbers have a direction that is in no sheet, of how many that are known."""
+def _missing(comparison: Comparison) -> tuple[int, int, int]:
+    """How many numbers have a direction that is in no sheet; how many of these another that is; all known."""
     numbers = comparison.applied.keys >> 1
-    return len(np.unique(numbers[comparison.missing])), len(np.unique(numbers))
+    missing = np.unique(numbers[comparison.missing])
+    partly = np.isin(missing, comparison.plan.numbers)
+    return len(missing), int(np.count_nonzero(partly)), len(np.unique(numbers))

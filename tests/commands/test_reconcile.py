@@ -236,6 +236,18 @@ def test_a_sheet_that_was_cut_off_is_refused(desk: Desk, invoke: Invoke, new: in
     assert invoke("reconcile", "numbers.csv", *SANDBOX).code == 0
 
 
+def test_a_direction_that_left_the_sheet_is_told_from_a_number_that_did(desk: Desk, invoke: Invoke) -> None:
+    """Both are missing; a number counts once, and is not said to be gone that is there."""
+    both = [[number(nth), "voice", "both", "", ""] for nth in range(20)]
+    write(desk, both)
+    assert invoke("reconcile", "numbers.csv", *SANDBOX).code == 0
+    write(desk, [*([*row[:2], "outbound", *row[3:]] for row in both[1:3]), *both[3:]])
+    done = invoke("reconcile", "numbers.csv", *SANDBOX)
+    assert done.code == 4
+    assert "3 of the 20 known numbers are in no sheet (15.0%)" in done.err
+    assert "say --max-missing 3 (2 of them are there, without one of their directions). " in done.err
+
+
 def test_thresholds_may_be_settings(desk: Desk, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     """For numbers that were given up for good: in the settings file, or in the environment."""
     rows = reconciled(desk, invoke, 20)
