@@ -230,11 +230,11 @@ def workbook_pictures() -> None:
             worksheet.page_setup.orientation = "landscape"
             worksheet.page_setup.fitToWidth, worksheet.page_setup.fitToHeight = 1, 0
             worksheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
-        book["Summary"].print_area = "A1:E40"
+        book["Summary"].print_area = "A1:F40"
         book["Results"].print_area = "A1:K31"
         book.save(report / "wide.xlsx")
         pages = printed(report / "wide.xlsx")
-        write("workbook-summary.png", png(cropped(pages[0]), width=1300))
+        write("workbook-summary.png", png(cropped(pages[0]), width=1600))
         write("workbook-results.png", png(cropped(pages[1]), width=1300))
 
 
@@ -291,7 +291,9 @@ def png(picture: Image.Image, *, width: int) -> bytes:
     height = round(picture.height * width / picture.width)
     scaled = picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    scaled.quantize(128, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    scaled.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+        buffer, "PNG", optimize=True
+    )
     return buffer.getvalue()
 
 
