@@ -153,6 +153,7 @@ def _lines(seen: Seen, workspace: Workspace) -> list[str]:
 
 def _told(seen: Seen, workspace: Workspace) -> Iterator[str]:
     from batch.progress import duration_text
+    from batch.report.happenings import told
     from batch.states import RequestState, StopReason
     from batch.timestamps import utc
 
@@ -185,8 +186,8 @@ def _told(seen: Seen, workspace: Workspace) -> Iterator[str]:
         yield from (f"    {cause.count:>{width},} × {cause.title}" for cause in seen.causes)
     event = now.last_event
     if event is not None:
-        detail = ", ".join(f"{name} {value}" for name, value in event.detail.items())
-        yield f"  last event at {utc(event.at)}: {event.kind}{f' ({detail})' if detail else ''}"
+        said = told(event)
+        yield f"  last event at {utc(event.at)}: {said[:1].lower()}{said[1:]}".rstrip(".")
     if now.holder is not None:
         yield f"  going: {_who(now.holder)}"
     elif now.is_left_behind:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from batch.journal.protocol import Event
 from batch.json_schema import says
 from batch.report.lines import printable
-from batch.timestamps import utc
+from batch.timestamps import lasted, utc
 
 #: What comes by the hundred where an API is slow, and is counted elsewhere.
 _MANY = frozenset({"throttled", "outage", "outage_over"})
@@ -28,9 +28,13 @@ def happenings(events: Sequence[Event]) -> Iterator[Happening]:
     """The events of a run that are few, oldest first."""
     for event in events:
         if event.kind not in _MANY:
-            title, text = in_words(event)
-            told = f"{title}: {text[:1].lower()}{text[1:]}" if text else title
-            yield Happening(utc(event.at), event.kind, told, dict(event.detail))
+            yield Happening(utc(event.at), event.kind, told(event), dict(event.detail))
+
+
+def told(event: Event) -> str:
+    """An event in one line: `Rate changed: by the operator, from 5/s to 10/s.`"""
+    title, text = in_words(event)
+    return f"{title}: {text[:1].lower()}{text[1:]}" if text else title
 
 
 def in_words(event: Event) -> tuple[str, str]:
@@ -46,6 +50,8 @@ def in_words(event: Event) -> tuple[str, str]:
             return "Continued", "By the operator."
         case "rate_changed", {"rate": rate, "was": was}:
             return "Rate changed", printable(f"By the operator, from {was} to {rate}.")
+        case "throttled", {"wait_s": float() | int() as wait_s}:
+            return "Told to wait", f"For {lasted(wait_s)}, by the API."
         case "window_closed", {"opens_at": opens_at}:
             return "Window closed", printable(f"Nothing is sent until {opens_at}.")
         case "window_opened", {"closes_at": closes_at}:

@@ -427,3 +427,16 @@ def test_halted_run_says_how_to_go_on(workspace: Workspace) -> None:
         shown: Any = _lines(watch.look(), workspace)
     assert shown[0] == f"Run {run_id}: halted (safety), to https://api.example.com"
     assert shown[-1].startswith(f"Go on with it: sipbatch resume {run_id} --workspace ")
+
+
+def test_last_event_is_told_in_words(workspace: Workspace) -> None:
+    """What happened last is said in words, not by the names that the journal has for it."""
+    from batch.commands.status import _lines
+
+    with closing(workspace.journal()) as journal:
+        run_id = create(journal, mixed_draft().plan())
+        journal.begin(run_id, START)
+        journal.exchange(run_id, events=[Event(START, "throttled", {"wait_s": 90.0, "rate_per_s": 3.5})])
+    with watching(workspace, Time()) as watch:
+        shown: Any = _lines(watch.look(), workspace)
+    assert "  last event at 2026-07-27T09:30:00.000Z: told to wait: for 1 min 30 s, by the API" in shown
