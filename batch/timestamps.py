@@ -12,6 +12,11 @@ def utc(at: float) -> str:
     return f"{_whole(second)}.{millisecond:03d}Z"
 
 
+def as_told(at: float) -> float:
+    """The moment that `utc` writes for it, to the millisecond: what is compared with a time that was read."""
+    return round(at * 1000) / 1000
+
+
 @lru_cache(maxsize=4096)  # a fast run has a thousand sends in one second
 def _whole(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))

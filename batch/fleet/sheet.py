@@ -20,7 +20,7 @@ from batch.schema import Path, Schema, dotted
 from batch.sealing import discreet, names_in
 from batch.states import RequestState
 from batch.templates.overrides import in_order, override
-from batch.timestamps import utc
+from batch.timestamps import as_told, utc
 
 #: The template that has nothing of its own: with it, a row gets what its columns say.
 AS_GIVEN = "as-given"
@@ -55,8 +55,8 @@ class Filter:
         """Whether a number is wanted."""
         return (
             (not self.templates or entry.template in self.templates)
-            and (self.since is None or entry.at >= self.since)
-            and (self.until is None or entry.at < self.until)
+            and (self.since is None or as_told(entry.at) >= self.since)
+            and (self.until is None or as_told(entry.at) < self.until)
             and (not self.only_in_doubt or bool(entry.doubt))
             and (not self.country or self._is_of_country(entry.number))
         )
