@@ -8,9 +8,11 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
+from batch.bland.direct_transport import DirectTransport
 from batch.journal.protocol import AttemptRow
 from batch.states import RequestState, RunState, StopReason
 from tests.bland.wires import OK, Wire, always, answer
@@ -194,6 +196,32 @@ def test_server_that_goes_and_comes_back(stage: Stage) -> None:
     assert before < len(wanted)
     assert events_of(stage).count("outage_over") == 1
     assert_all_agree(stage, stage.newest.id, server.record.read(), wanted)
+
+
+def test_name_that_is_lost_in_mid_run(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nobody knows the name the run waits and looks again; nothing was sent, so nothing is in doubt."""
+    wanted = stage.sheet(60)
+    # uvloop asks the system itself: there is no way in below this.
+    find, asked = DirectTransport._addresses, 0
+
+    async def find_but_for_a_while(transport: DirectTransport) -> list[Any]:
+        nonlocal asked
+        asked += 1
+        if 20 < asked <= 27:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return await find(transport)
+
+    closing = answer(200, b"{}", ("Connection: close",))
+    with wired(always(closing, close=True)) as server:
+        monkeypatch.setattr(DirectTransport, "_addresses", find_but_for_a_while)
+        environ = {"BLAND_BASE_URL": f"http://localhost:{server.port}", "BLAND_API_KEY": KEY}
+        done = stage.here(*RUN, environ=environ)
+    assert done.code == 0, done.err
+    assert events_of(stage).count("outage_over") == 1
+    assert audited(stage, stage.newest.id).succeeded == len(wanted)
+    lost = [one for ones in attempts_of(stage).values() for one in ones if one.verdict != "accepted"]
+    assert {(one.verdict, one.error_code) for one in lost} == {("transient", "NAME_NOT_FOUND")}
+    assert len(server.requests) == len(wanted)
 
 
 def events_of(stage: Stage) -> list[str]:
