@@ -33,11 +33,8 @@ def test_whoever_comes_second_is_told_who_is_first(stage: Stage) -> None:
     """`run`, `resume` and `retry` end with 75 and name the holder, having sent and changed nothing."""
     server = stage.sandbox()
     first = begun(stage, server)
-    seconds = {
-        words: stage.start(*words, environ=server.environ) for words in (RUN, ("resume",), ("retry", "--yes"))
-    }
-    for words, second in seconds.items():
-        done = second.done()
+    for words in (RUN, ("resume",), ("retry", "--yes")):
+        done = stage.here(*words, environ=server.environ)
         assert done.code == 75, (words, done)
         assert f"process {first.process.pid} on" in done.err
         assert stage.newest.id in done.err
@@ -49,8 +46,8 @@ def test_whoever_only_looks_is_let_in(stage: Stage) -> None:
     """`status`, `runs`, `report`, `plan` and `doctor` work while a run goes, and do not disturb it."""
     server = stage.sandbox()
     first = begun(stage, server)
-    looks = [
-        stage.start(*words, environ=server.environ)
+    done = [
+        stage.here(*words, environ=server.environ)
         for words in (
             ("status", "--json"),
             ("runs",),
@@ -59,7 +56,6 @@ def test_whoever_only_looks_is_let_in(stage: Stage) -> None:
             ("doctor", "--json"),
         )
     ]
-    done = [look.done() for look in looks]
     assert [look.code for look in done] == [0] * 5, done
     status = json.loads(done[0].out)
     assert status["is_going"]
