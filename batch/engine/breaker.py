@@ -126,10 +126,10 @@ class SafetyBreaker:
     @property
     def quarantine(self) -> str:
         """Why a run ends that has nothing left but requests of barred templates."""
-        many, them = ("s", "them") if len(self.barred) != 1 else ("", "it")
+        many, them = ("s", "each of them") if len(self.barred) != 1 else ("", "it")
         return (
-            f"{len(self.barred)} template{many} in quarantine: the API refused each of the first requests "
-            f"made from {them}; all others were sent"
+            f"{len(self.barred)} template{many} in quarantine: the API refused all of the first "
+            f"{_TEMPLATE_SAMPLE} requests made from {them}; all others were sent"
         )
 
     def told(self, state: RequestState, outcome: Outcome, template_id: int) -> str | None:

@@ -241,6 +241,21 @@ def test_a_template_all_of_whose_first_ten_are_refused_is_barred() -> None:
     assert breaker.barred == {7}
 
 
+def test_quarantine_says_what_was_counted_and_of_how_many() -> None:
+    """How many templates, and how many of the first requests of each were refused."""
+    breaker = SafetyBreaker()
+    told(breaker, *[(FAILED, REFUSED)] * 10, template_id=7)
+    assert breaker.quarantine == (
+        "1 template in quarantine: the API refused all of the first 10 requests made from it; "
+        "all others were sent"
+    )
+    told(breaker, *[(FAILED, REFUSED)] * 10, template_id=8)
+    assert breaker.quarantine == (
+        "2 templates in quarantine: the API refused all of the first 10 requests made from each of them; "
+        "all others were sent"
+    )
+
+
 def test_a_template_that_once_worked_is_never_barred() -> None:
     """One request of it was accepted: it is its rows that differ."""
     breaker = SafetyBreaker()
