@@ -138,7 +138,7 @@ class Connection(asyncio.Protocol):
         self._head_is_whole = False
         self._head_bytes = self._field_bytes = self._status = 0
         self._fields: list[tuple[bytes, bytes]] = []
-        self._body = b""
+        self._body = bytearray()  # a list of all numbers comes in a thousand pieces
 
     @property
     def _ends_with_connection(self) -> bool:
@@ -147,9 +147,10 @@ class Connection(asyncio.Protocol):
 
     def _done(self) -> None:
         fields = self._joined_fields()
-        read: bytes | Outcome = self._body
-        if encodings := fields.get("content-encoding"):
-            read = unpacked(self._body, self._status, encodings, self._largest_bytes) if self._body else b""
+        body = bytes(self._body)
+        read: bytes | Outcome = body
+        if body and (encodings := fields.get("content-encoding")):
+            read = unpacked(body, self._status, encodings, self._largest_bytes)
         self._tell(
             Answer(self._status, fields, b"", read)
             if isinstance(read, Outcome)
