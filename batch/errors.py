@@ -11,6 +11,7 @@ not an exception: it is a `batch.plans.Reject`, and all of them are collected.
       PlanChangedError     the plan is not the one that was reviewed             65
       TooMuchError         more would change than may; nothing was sent          4
       JournalError         the journal cannot be read, written or trusted        74
+        OtherJournalError  it is another version's, or no journal at all         74
       ReportError          the report cannot be written; the journal is intact   74
         WorkbookError      the workbook cannot; a report without it can          74
       LockedError          another run holds the workspace                       75
@@ -70,6 +71,10 @@ class JournalError(BatchError):
     """The journal cannot be read, written or trusted."""
 
     exit_code = 74
+
+
+class OtherJournalError(JournalError):
+    """What is in the journal's place is whole, but another version's, or no journal: nothing to mend."""
 
 
 class ReportError(BatchError):

@@ -16,7 +16,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from batch.checks import Check, Level, ok, warning, wrong
-from batch.errors import JournalError
+from batch.errors import JournalError, OtherJournalError
 from batch.states import RunState
 from batch.workspace import Workspace
 
@@ -157,6 +157,8 @@ def _check_journal(workspace: Workspace, *, is_held: bool) -> Iterator[Check]:
                     yield warning(f"run {run.id}", text, f"go on with it: sipbatch resume {run.id}")
                 else:
                     yield ok(f"run {run.id}", f"{run.state}, {counts.requests:,} requests; it adds up")
+    except OtherJournalError as error:
+        yield wrong(about, str(error), "")  # it says itself what to do
     except JournalError as error:
         yield wrong(about, str(error), _RESTORE)
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import orjson
 
-from batch.errors import JournalError
+from batch.errors import JournalError, OtherJournalError
 from batch.journal import fleet_sql, sql, verification_sql
 from batch.journal.fleet import Before, SqliteFleet, touch_of
 from batch.journal.known import Applied, FleetEntry, Touch
@@ -92,7 +92,7 @@ class SqliteReader:
     def _check_file(self) -> None:
         """`JournalError` for a folder, a pipe or a device in its place: to read one may take for ever."""
         if self._path.exists() and not self._path.is_file():
-            raise JournalError(
+            raise OtherJournalError(
                 f"{self._path} is no file, and so no journal: move it away, or name another workspace"
             )
 
@@ -107,10 +107,10 @@ class SqliteReader:
         (application_id,) = self._db.execute("PRAGMA application_id").fetchone()
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if application_id != sql.APPLICATION_ID:
-            raise JournalError(f"{self._path} is not a journal of sipbatch; choose another --workspace")
+            raise OtherJournalError(f"{self._path} is not a journal of sipbatch; choose another --workspace")
         if version != sql.VERSION:
             newer = "a newer" if version > sql.VERSION else "an older"
-            raise JournalError(
+            raise OtherJournalError(
                 f"{self._path} was made by {newer} version of sipbatch (journal version {version}, "
                 f"this one writes {sql.VERSION}); use that version, or another --workspace"
             )

@@ -209,6 +209,10 @@ def test_journal_of_a_newer_version(stage: Stage, invoke: Invoke, halted: str) -
         done = invoke(*words)
         assert done.code == 74, (words, done)
         assert "a newer version of sipbatch" in done.err
+    doctor = invoke("doctor", "--offline")
+    assert doctor.code == 74
+    assert "use that version" in doctor.out
+    assert "backup" not in doctor.out  # it is whole: there is nothing to restore
     assert path.read_bytes() == before
 
 
