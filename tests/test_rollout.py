@@ -204,6 +204,7 @@ def test_key_is_not_pinned(tmp_path: Path) -> None:
         "auth_scheme": "raw",
         "key_file": str(tmp_path / "key"),
         "account": "",
+        "transport": "direct",
     }
     assert "canary" not in json.dumps(dict(live.pinned)) + repr(live)
 

@@ -7,19 +7,38 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
+from batch.commands.typed import typed
+from batch.report.causes import AGAIN
+
 if TYPE_CHECKING:
     from batch.journal.protocol import RunRecord
 
 #: Under these names a run's options say from where its files are named.
 FOLDER, TEMPLATES = "folder", "templates"
 
+#: What the rows of a run's report need as well when they are planned anew: how they are read, and for whom.
+_READING = frozenset({"templates", "region", "strict", "numbers"})
+_REACHING = frozenset({"base_url", "account", "auth_scheme", "key_file", "transport"})
+
 _TEMPLATE_ENDINGS = (".yaml", ".yml", ".json")
 _GOES_ON = "the run goes on with what was planned from it."
 
 
-def origins(templates: Path) -> dict[str, object]:
-    """What a run's options need to say so that its files can be found again."""
-    return {FOLDER: str(Path.cwd()), TEMPLATES: str(templates.absolute())}
+def origins(ctx: click.Context, templates: Path) -> dict[str, object]:
+    """What a run's options need to say so that its files can be found again, and its rows be run again.
+
+    What came from the environment or the settings file counts as much as what was typed: a command that is
+    pasted elsewhere must not go to another API.
+    """
+
+    defaults = {option.name: option.default for option in ctx.command.params}
+
+    def takes(name: str) -> bool:
+        return name in _READING | _REACHING and ctx.params[name] not in (None, False, defaults[name])
+
+    return {FOLDER: str(Path.cwd()), TEMPLATES: str(templates.absolute()), AGAIN: typed(ctx, takes)}
 
 
 def changed_since(run: RunRecord) -> Iterator[str]:

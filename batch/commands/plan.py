@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from batch.commands.run_options import course_options, fleet_options, key_options, workspace_option
 from batch.commands.sheet_options import SheetArguments, sheet_options
+from batch.commands.typed import typed
 from batch.destinations import SANDBOX
 from batch.errors import RejectedError, UsageError
 from batch.workspace import Workspace
@@ -195,27 +196,12 @@ def run_command(ctx: click.Context) -> str:
 
     What the environment and the settings file gave is not repeated: it is in force there too.
     """
-    words = ["sipbatch", "run"]
-    for parameter in ctx.command.params:
-        name = parameter.name or ""
-        value = ctx.params.get(name)
-        if name in _NOT_FOR_RUN or ctx.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
-            continue
-        if not isinstance(parameter, click.Option):
-            words[2:2] = [str(path) for path in value or ()]
-        elif parameter.is_flag:
-            words.append(parameter.opts[0])
-        else:
-            for one in value if isinstance(value, tuple) else (value,):
-                words += [parameter.opts[0], _as_given(one)]
-    return shlex.join(words)
 
+    def takes(name: str) -> bool:
+        return name not in _NOT_FOR_RUN and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
-def _as_given(value: object) -> str:
-    """A value as it is typed: `60`, not `60.0`, and no tab."""
-    if isinstance(value, float):
-        return f"{value:g}"
-    return "tab" if value == "\t" else str(value)
+    sheets = [str(path) for path in ctx.params["sheets"]]
+    return shlex.join(["sipbatch", "run", *sheets, *typed(ctx, takes)])
 
 
 def _account_numbers(destination: Live, rates: tuple[Rate, ...]) -> AttachedNumbers:

@@ -23,7 +23,7 @@ from batch.states import EXIT_SOME_FAILED
 from batch.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from batch.destinations import Destination
@@ -108,6 +108,7 @@ def command(
 
     When something was sent, one line on standard output says so, also with --quiet.
     """
+    from batch.commands.origins import origins
     from batch.commands.reviewing import review
     from batch.fleet.reconciling import Thresholds
     from batch.rollout import Rollout
@@ -138,6 +139,7 @@ def command(
                 sending,
                 thresholds,
                 given,
+                also=origins(ctx, given.templates),
                 is_to_ask=not yes,
                 hooks=hooks,
                 as_json=as_json,
@@ -186,6 +188,7 @@ def _reconcile(
     thresholds: Thresholds,
     given: SheetArguments,
     *,
+    also: Mapping[str, object],
     is_to_ask: bool,
     hooks: Hooks,
     as_json: bool,
@@ -194,7 +197,6 @@ def _reconcile(
     from batch.commands.asking import ask_on_terminal
     from batch.commands.briefing import brief, course, pace, question
     from batch.commands.conclusion import carry_out
-    from batch.commands.origins import origins
     from batch.fleet.diff_text import counts_text
     from batch.rollout import check_reachable
 
@@ -218,7 +220,7 @@ def _reconcile(
         talk.say(told)
     if is_to_ask:
         confirm(question(plan, destination, sending))
-    run_id = rollout.pin(plan, destination, sending, also=origins(given.templates))
+    run_id = rollout.pin(plan, destination, sending, also=also)
     talk.say(
         f"Run {run_id}: sending to {destination.in_words} {pace(plan.to_send_count, sending)}.",
         event="run",

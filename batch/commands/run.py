@@ -92,7 +92,7 @@ def command(
         confirm(question(plan, destination, sending))
 
     with Rollout(place, "run", formats=options.formats()) as rollout:
-        run_id = rollout.pin(plan, destination, sending, also=origins(given.templates))
+        run_id = rollout.pin(plan, destination, sending, also=origins(ctx, given.templates))
         talk.say(
             f"Run {run_id}: sending to {destination.in_words} {pace(plan.to_send_count, sending)}.",
             event="run",

@@ -26,6 +26,9 @@ _MOST_PICKS = 10_000
 #: The target's name when it is the embedded sandbox: see `batch.target.Target.name`.
 SANDBOX = "sandbox"
 
+#: Under this name a run's options hold the words by which its rows are planned anew.
+AGAIN = "again"
+
 _OTHERS = "(messages of many other kinds)"
 
 _VARYING = re.compile(
@@ -234,8 +237,14 @@ class CauseTally:
 
 def run_words(run: RunRecord) -> list[str]:
     """The words, after `sipbatch`, that plan rows of the run's report anew, for the same target."""
-    # What was tried out on the sandbox must not reach the live API because somebody pasted a command.
-    return ["run", "results.csv", *(["--sandbox"] if run.target == SANDBOX else [])]
+    again = run.options.get(AGAIN)
+    words = [str(word) for word in again] if isinstance(again, list) else []
+    # What was tried out elsewhere must not reach the live API because somebody pasted a command.
+    if run.target == SANDBOX:
+        words.append("--sandbox")
+    elif again is None and isinstance(base_url := run.options.get("base_url"), str):
+        words += ["--base-url", base_url]
+    return ["run", "results.csv", *words]
 
 
 @lru_cache(maxsize=1 << 16)

@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 from collections import Counter
@@ -204,6 +205,25 @@ def test_skipped_rejects_are_exit_3_and_in_the_report(desk: Desk, invoke: Invoke
     done = invoke("run", "numbers.csv", *SANDBOX, "--skip-rejects")
     assert done.code == 3
     assert [row["result_state"] for row in results(desk)] == ["succeeded", "succeeded", "rejected"]
+
+
+def test_command_for_the_rest_goes_where_the_run_went(
+    desk: Desk, invoke: Invoke, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pasted as it is, it reads the rows as the run did, and sends to the same API: never to the live one."""
+    desk.sheet(2, extra=["415-555,codecs"])
+    monkeypatch.setenv("BLAND_API_KEY", KEY)
+    monkeypatch.setenv("BLAND_BASE_URL", server.url)
+    done = invoke("run", "numbers.csv", "--yes", "--rate", "1000/s", "--region", "US", "--skip-rejects")
+    command = next(line.strip() for line in done.err.splitlines() if "result_state=rejected" in line)
+    monkeypatch.delenv("BLAND_BASE_URL")
+    words = shlex.split(command)
+    assert words[words.index("--base-url") + 1] == server.url
+    assert words[words.index("--region") + 1] == "US"
+    report = desk.folder / words[2]
+    report.write_text(report.read_text().replace("415-555", "(415) 555-0177"))
+    done = invoke(*words[1:], "--yes", "--rate", "1000/s")
+    assert (done.code, [row["phone_number"] for row in results(desk)]) == (0, ["+14155550177"]), done.err
 
 
 def test_without_a_terminal_yes_is_required(desk: Desk) -> None:
