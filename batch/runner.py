@@ -24,7 +24,8 @@ from batch.engine.seeking import SeekingPacer
 from batch.engine.steering import Steering
 from batch.engine.workers import Crew, Deadlines, Departure, Worker
 from batch.errors import JournalError
-from batch.journal.protocol import FOUND_RATE, Counts, Journal, Shard
+from batch.journal.events import FOUND_RATE
+from batch.journal.protocol import Counts, Journal, Shard
 from batch.plans import DIRECTIONS
 from batch.progress import Progress, Silent
 from batch.states import StopReason

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from batch.engine.run_options import RunOptions, fitting
 from batch.errors import UsageError
-from batch.journal.protocol import Event
+from batch.journal.events import Event
 
 if TYPE_CHECKING:
     from batch.engine.windows import Windows

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from batch.journal.protocol import Counts, Event, Journal, RunRecord
+from batch.journal.events import Event
+from batch.journal.protocol import Counts, Journal, RunRecord
 from batch.json_schema import list_schema_of, says
 from batch.states import RunState
 from batch.timestamps import utc

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from batch.journal.protocol import Counts, Event, RunRecord
+from batch.journal.events import Event
+from batch.journal.protocol import Counts, RunRecord
 from batch.report.lines import printable
 from batch.states import RunState
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
-from batch.journal.protocol import Claim, Ended, Event, Journal, NewRun
+from batch.journal.events import Event
+from batch.journal.protocol import Claim, Ended, Journal, NewRun
 from batch.plans import Problem, Warned
 from batch.states import RequestState, StopReason
 from batch.target import Advice, Outcome, Verdict

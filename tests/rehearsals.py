@@ -18,8 +18,9 @@ import anyio.lowlevel
 from batch.clock import Clock
 from batch.engine.pacer import Rate
 from batch.errors import JournalError
+from batch.journal.events import Event
 from batch.journal.memory import MemoryJournal
-from batch.journal.protocol import Counts, Event, Journal, NewRun, ResultRow
+from batch.journal.protocol import Counts, Journal, NewRun, ResultRow
 from batch.plans import Plan
 from batch.runner import Controls, Ending, RunOptions, run
 from batch.target import Advice, Outcome, Verdict

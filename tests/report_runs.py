@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from batch.guard import unguard
-from batch.journal.protocol import Claim, Ended, Event, Journal, NewRun, Shard
+from batch.journal.events import Event
+from batch.journal.protocol import Claim, Ended, Journal, NewRun, Shard
 from batch.plans import DIRECTIONS, CellChunk, Payload, Plan, Problem, Reject, SheetPin, Warned, plan_digest
 from batch.reporting import check_report
 from batch.states import RequestState, StopReason

@@ -18,7 +18,7 @@ from typing import TypeVar
 import pytest
 
 from batch.errors import JournalError, UsageError
-from batch.journal.protocol import Event
+from batch.journal.events import Event
 from tests.sending import KEY, SIPBATCH, Desk, Done, Server, clean_environ, finished, main, serving
 
 T = TypeVar("T")

@@ -9,7 +9,8 @@ from batch.engine.pacer import Pacer
 from batch.engine.run_options import RunOptions
 from batch.engine.seeking import SeekingPacer
 from batch.engine.waves import Passage, Waves, choose
-from batch.journal.protocol import Counts, Event, Journal, Shard
+from batch.journal.events import Event
+from batch.journal.protocol import Counts, Journal, Shard
 from batch.states import StopReason
 
 #: Requests in a shard: small enough to hand out, large enough to be rare.

@@ -12,7 +12,8 @@ import anyio
 
 from batch.clock import Clock
 from batch.engine.retrying import RetryBudget
-from batch.journal.protocol import Claim, Counts, Ended, Event, Journal, Shard
+from batch.journal.events import Event
+from batch.journal.protocol import Claim, Counts, Ended, Journal, Shard
 from batch.states import RequestState
 
 _T = TypeVar("_T")

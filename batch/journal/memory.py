@@ -12,17 +12,16 @@ from typing import TypeVar
 import numpy as np
 
 from batch.errors import JournalError
+from batch.journal.events import FOUND_RATE, Event
 from batch.journal.known import Applied, FleetEntry, Touch
 from batch.journal.memory_fleet import Change, Held, MemoryFleet, applied
 from batch.journal.protocol import (
     EVERYTHING,
-    FOUND_RATE,
     AttemptRow,
     Chapter,
     Claim,
     Counts,
     Ended,
-    Event,
     Left,
     NewRun,
     Pick,

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from batch.journal.events import Event
 from batch.journal.in_force import Blocks
 from batch.journal.known import Applied, FleetEntry, Touch
 from batch.journal.verification import Snapshot, Verification
@@ -153,19 +154,6 @@ class RunRecord:
         """The run that this one takes back, if it does."""
         run_id = self.options.get(ROLLS_BACK)
         return str(run_id) if run_id is not None else None
-
-
-#: The kind of event that says at which rate a search has settled, as `rate_per_s`.
-FOUND_RATE = "rate_found"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened to a run as a whole: a pause, a changed rate, a breaker, a signal."""
-
-    at: float
-    kind: str
-    detail: Mapping[str, object]
 
 
 class ResultRow(NamedTuple):

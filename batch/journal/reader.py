@@ -16,21 +16,21 @@ import orjson
 
 from batch.errors import JournalError, OtherJournalError
 from batch.journal import fleet_sql, sql, verification_sql
+from batch.journal.events import FOUND_RATE, Event
 from batch.journal.fleet import Before, SqliteFleet, touch_of
 from batch.journal.known import Applied, FleetEntry, Touch
 from batch.journal.protocol import (
     EVERYTHING,
-    FOUND_RATE,
     AttemptRow,
     Chapter,
     Counts,
-    Event,
     Left,
     ResultRow,
     RunRecord,
     Shard,
     merged,
 )
+from batch.journal.row_types import RowTypes
 from batch.journal.verification import Snapshot, Verification
 from batch.plans import CellChunk, Problem, Reject, SheetPin, Warned
 from batch.sealing import Seal
@@ -254,7 +254,7 @@ class SqliteReader:
     def attempts(self, run_id: str) -> Iterator[AttemptRow]:
         """Every attempt, by request and then by send."""
         no = self._no(run_id)
-        return self._stream(sql.SELECT_ATTEMPTS, (no, no), AttemptRow._make)
+        return self._stream(sql.SELECT_ATTEMPTS, (no, no), _attempt)
 
     def events(self, run_id: str) -> list[Event]:
         """What happened to the run as a whole, oldest first."""
@@ -319,12 +319,22 @@ class SqliteReader:
                 yield from map(made, rows)
 
 
+_RESULT_TYPES, _ATTEMPT_TYPES = RowTypes(ResultRow), RowTypes(AttemptRow)
+
+
 def _result(row: Sequence[Any]) -> ResultRow:
+    _RESULT_TYPES.check(row)
     return ResultRow._make((*row[:6], RequestState(row[6]), *row[7:]))
+
+
+def _attempt(row: Sequence[Any]) -> AttemptRow:
+    return AttemptRow._make(_ATTEMPT_TYPES.check(row))
 
 
 def _reject(row: Sequence[Any]) -> Reject:
     sheet_id, number, problems = row
+    if not (isinstance(sheet_id, int) and isinstance(number, int)):
+        raise TypeError("a place that is no number")
     return Reject(sheet_id, number, tuple(Problem(*problem) for problem in orjson.loads(problems)))
 
 

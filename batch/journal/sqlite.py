@@ -15,8 +15,9 @@ import orjson
 
 from batch.errors import JournalError
 from batch.journal import fleet_sql, sql, verification_sql
+from batch.journal.events import Event
 from batch.journal.fleet import Merging, fold
-from batch.journal.protocol import Claim, Ended, Event, NewRun, Pick, Shard, merged
+from batch.journal.protocol import Claim, Ended, NewRun, Pick, Shard, merged
 from batch.journal.reader import SqliteReader
 from batch.journal.verification import Snapshot, Verification
 from batch.plans import Payload, Plan, Problem, SheetPin, Warned, plan_digest

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from batch.journal.events import Event
 from batch.plans import Payload
-
-if TYPE_CHECKING:
-    from batch.journal.protocol import Event
 
 #: The kinds of events by which the journal knows whether a verification came to its end.
 BEGAN, ENDED = "verify_began", "verify_ended"

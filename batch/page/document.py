@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batch.errors import UsageError
-from batch.journal.protocol import AttemptRow, Event, RunRecord
+from batch.journal.events import Event
+from batch.journal.protocol import AttemptRow, RunRecord
 from batch.page import drawing as page_drawing
 from batch.page.attempts import Answer, AttemptTally
 from batch.page.figures import Figures

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from batch.journal.protocol import FOUND_RATE, Event, RunRecord
+from batch.journal.events import FOUND_RATE, Event
+from batch.journal.protocol import RunRecord
 from batch.page.words import many, span
 from batch.report.happenings import in_words
 from batch.report.lines import printable

@@ -11,7 +11,8 @@ import numpy as np
 import orjson
 
 from batch.fleet.rolling_back import Seen
-from batch.journal.protocol import Event, Journal, Left
+from batch.journal.events import Event
+from batch.journal.protocol import Journal, Left
 from batch.journal.verification import Snapshot
 from batch.plans import DIRECTIONS, Payload
 from batch.read_back.comparing import has_hidden

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
+from batch.journal.events import Event
 from batch.journal.known import Touch
-from batch.journal.protocol import EVERYTHING, Event, Journal, Shard, merged
+from batch.journal.protocol import EVERYTHING, Journal, Shard, merged
 from batch.journal.verification import BEGAN, ENDED, Proof, Verification, of_blocks, passes, unfinished_since
 from batch.plans import DIRECTIONS
 from batch.read_back.comparing import compare

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from batch.journal.protocol import Event
+from batch.journal.events import Event
 from batch.json_schema import says
 from batch.report.lines import printable
 from batch.timestamps import lasted, utc

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from batch.journal.protocol import Counts, Event, Journal, RunRecord
+from batch.journal.events import Event
+from batch.journal.protocol import Counts, Journal, RunRecord
 from batch.journal.verification import Proof, unfinished_since
 from batch.json_schema import says, schema_of
 from batch.report.causes import Cause

@@ -20,7 +20,8 @@ import pytest
 
 from batch.commands.screen import cut
 from batch.errors import UsageError
-from batch.journal.protocol import Counts, Event, RunRecord
+from batch.journal.events import Event
+from batch.journal.protocol import Counts, RunRecord
 from batch.journal.sqlite import SqliteJournal
 from batch.states import RequestState, StopReason
 from batch.waiting import waiting_for

@@ -64,7 +64,7 @@ def test_drift_is_exit_3_and_told_with_what_to_do(desk: Desk, invoke: Invoke, se
     assert "2 requests are not there as sent" in done.out
     assert "2 × codec_config.transcode" in done.out
     assert "numbers.csv:4 outbound: sent true, there is false" in done.out
-    assert "results.csv --where result_verified=drifted" in done.out
+    assert f"results.csv --base-url {server.url} --where result_verified=drifted" in done.out
     assert verified(desk) == {"verified": 4, "drifted": 2}
     assert results(desk)[2]["result_drift"] == "codec_config.transcode: sent true, there is false"
     again = invoke("run", str(_results_path(desk)), "--where", "result_verified=drifted", *YES, "--verify")

@@ -16,7 +16,8 @@ import pytest
 
 from batch.errors import JournalError
 from batch.journal import sql as journal_sql
-from batch.journal.protocol import Event, Journal
+from batch.journal.events import Event
+from batch.journal.protocol import Journal
 from batch.journal.reader import SqliteReader
 from batch.journal.sqlite import SqliteJournal
 from batch.states import RequestState

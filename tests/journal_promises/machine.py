@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from batch.errors import JournalError
+from batch.journal.events import FOUND_RATE, Event
 from batch.journal.known import Applied
-from batch.journal.protocol import EVERYTHING, FOUND_RATE, Claim, Ended, Event, Journal, Pick, Shard
+from batch.journal.protocol import EVERYTHING, Claim, Ended, Journal, Pick, Shard
 from batch.states import RequestState, StopReason
 from batch.target import Outcome, Verdict
 from tests.journal_promises.play import START, new_run

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from batch.errors import JournalError
-from batch.journal.protocol import Claim, Counts, Event, Journal, Shard
+from batch.journal.events import Event
+from batch.journal.protocol import Claim, Counts, Journal, Shard
 from batch.states import REQUEST_MOVES, RequestState
 from tests.journal_promises.play import (
     ACCEPTED,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from batch.journal.events import FOUND_RATE, Event
 from batch.journal.known import Applied
-from batch.journal.protocol import FOUND_RATE, Counts, Event, Journal, Pick, Shard
+from batch.journal.protocol import Counts, Journal, Pick, Shard
 from batch.plans import Plan
 from batch.states import RequestState, StopReason
 from batch.target import Outcome

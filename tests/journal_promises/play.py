@@ -5,17 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from batch.journal.protocol import (
-    EVERYTHING,
-    AttemptRow,
-    Claim,
-    Counts,
-    Ended,
-    Event,
-    Journal,
-    NewRun,
-    ResultRow,
-)
+from batch.journal.events import Event
+from batch.journal.protocol import EVERYTHING, AttemptRow, Claim, Counts, Ended, Journal, NewRun, ResultRow
 from batch.plans import Plan
 from batch.states import RequestState
 from batch.target import Outcome, Verdict

@@ -21,8 +21,9 @@ import orjson
 import pytest
 
 from batch.errors import UsageError
+from batch.journal.events import Event
 from batch.journal.memory import MemoryJournal
-from batch.journal.protocol import AttemptRow, Counts, Event, Journal, NewRun, ResultRow
+from batch.journal.protocol import AttemptRow, Counts, Journal, NewRun, ResultRow
 from batch.journal.sqlite import SqliteJournal
 from batch.page import document as page
 from batch.page import drawing as page_drawing

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from batch.journal.events import Event
 from batch.journal.memory import MemoryJournal
-from batch.journal.protocol import Event
 from batch.page.timeline import Episode, Timeline, Tone, timeline_of
 from batch.page.words import per_second, span
 from batch.states import RequestState, RunState

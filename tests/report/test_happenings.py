@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batch.journal.protocol import Event
+from batch.journal.events import Event
 from batch.report.happenings import Happening, happenings
 
 AT = 1_785_200_400.0

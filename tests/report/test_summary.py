@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batch.journal.events import Event
 from batch.journal.memory import MemoryJournal
-from batch.journal.protocol import Counts, Event, NewRun, Pick
+from batch.journal.protocol import Counts, NewRun, Pick
 from batch.plans import Problem
 from batch.report.summary import Summary, exit_code_of, summarise
 from batch.report.summary_text import command_line, masked, render_summary
