@@ -1,10 +1,13 @@
-"""Sends N requests and prints JSON: `engine` with journal and pacer, `loop` with the client alone.
+"""Sends N requests and prints JSON: a whole run, its transport alone, or httpx's own client.
 
-`python -m benchmarks.sending engine|loop BASE_URL N CONNECTIONS [RATE [direct|httpx]]`
+`engine` has journal and pacer; `loop` is its transport in a bare loop, `client` httpx's own client in one.
+
+`python -m benchmarks.sending engine|loop|client BASE_URL N CONNECTIONS [RATE [direct|httpx]]`
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import resource
 import sys
@@ -15,7 +18,9 @@ from pathlib import Path
 from typing import cast
 
 import anyio
+import httpx
 import numpy as np
+from httpx_aiohttp import AiohttpTransport
 
 from batch.bland.api import BlandTarget
 from batch.bland.credentials import ApiKey
@@ -107,11 +112,32 @@ async def loop(base_url: str, count: int, connections: int, _rate: str, transpor
         return time.perf_counter() - began
 
 
+async def client(base_url: str, count: int, connections: int, _rate: str, _transport: Carrier) -> float:
+    """httpx's own client over the aiohttp transport, in a bare loop, as a script would have it."""
+    body = Payload.of(BLOCKS).body
+    numbers = iter(range(FIRST_NUMBER, FIRST_NUMBER + count))
+    headers = {"Authorization": "Bearer bench", "Content-Type": "application/json"}
+    limits = httpx.Limits(max_connections=connections)
+    async with httpx.AsyncClient(transport=AiohttpTransport(limits=limits), headers=headers) as http:
+
+        async def work() -> None:
+            for number in numbers:
+                content = b'{"phone_number":"+%d","direction":"outbound",%b' % (number, body[1:])
+                (await http.patch(f"{base_url}/v1/sip/config", content=content)).raise_for_status()
+
+        began = time.perf_counter()
+        async with anyio.create_task_group() as group:
+            for _ in range(connections):
+                group.start_soon(work)
+        return time.perf_counter() - began
+
+
 if __name__ == "__main__":
     what, base_url, count, connections = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     rate = sys.argv[5] if len(sys.argv) > 5 else "1000000/s"
     transport = cast(Carrier, sys.argv[6] if len(sys.argv) > 6 else "direct")
-    work = {"engine": engine, "loop": loop}[what]
+    work = {"engine": engine, "loop": loop, "client": client}[what]
+    gc.freeze()  # as a run does it
     before = resource.getrusage(resource.RUSAGE_SELF)
     took_s = anyio.run(
         partial(work, base_url, count, connections, rate, transport), backend_options={"use_uvloop": True}

@@ -60,4 +60,4 @@ class SqliteBesideMemory(JournalMachine):
 
 
 TestSqliteBesideMemory = SqliteBesideMemory.TestCase
-TestSqliteBesideMemory.settings = settings(max_examples=60, stateful_step_count=30)
+TestSqliteBesideMemory.settings = settings(max_examples=40, stateful_step_count=25)
