@@ -30,9 +30,9 @@ from batch.journal.protocol import (
     Shard,
     merged,
 )
-from batch.journal.row_types import RowTypes
+from batch.journal.row_types import RowTypes, check_seconds
 from batch.journal.verification import Snapshot, Verification
-from batch.plans import CellChunk, Problem, Reject, SheetPin, Warned
+from batch.plans import DIRECTIONS, CellChunk, Problem, Reject, SheetPin, Warned
 from batch.sealing import Seal
 from batch.states import RequestState, RunState, StopReason
 
@@ -161,6 +161,7 @@ class SqliteReader:
     def _record(self, row: Sequence[Any]) -> RunRecord:
         (no, run_id, state, reason, target, account, digest, created_at, started_at, ended_at) = row[:10]
         options, parent, version, template_digests, warnings = row[10:]
+        check_seconds(created_at, started_at, ended_at)
         sheets = self._db.execute(
             "SELECT pin FROM sheets WHERE run_no = ? ORDER BY sheet_id", (no,)
         ).fetchall()
@@ -260,6 +261,7 @@ class SqliteReader:
         """What happened to the run as a whole, oldest first."""
         with self._reading():
             found = self._db.execute(sql.SELECT_EVENTS, (self._no(run_id),)).fetchall()
+            check_seconds(*(at for at, _, _ in found))
             return [Event(at, kind, orjson.loads(detail)) for at, kind, detail in found]
 
     def verifications(self, run_id: str) -> Iterator[Verification]:
@@ -323,12 +325,17 @@ _RESULT_TYPES, _ATTEMPT_TYPES = RowTypes(ResultRow), RowTypes(AttemptRow)
 
 
 def _result(row: Sequence[Any]) -> ResultRow:
-    _RESULT_TYPES.check(row)
-    return ResultRow._make((*row[:6], RequestState(row[6]), *row[7:]))
+    result = ResultRow._make((*_RESULT_TYPES.check(row)[:6], RequestState(row[6]), *row[7:]))
+    check_seconds(result.first_sent_at, result.last_sent_at, result.duration_s, result.due_at)
+    if result.direction not in range(len(DIRECTIONS)):
+        raise ValueError("no direction")
+    return result
 
 
 def _attempt(row: Sequence[Any]) -> AttemptRow:
-    return AttemptRow._make(_ATTEMPT_TYPES.check(row))
+    attempt = AttemptRow._make(_ATTEMPT_TYPES.check(row))
+    check_seconds(attempt.sent_at, attempt.duration_s)
+    return attempt
 
 
 def _reject(row: Sequence[Any]) -> Reject:

@@ -7,6 +7,16 @@ from enum import Enum
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
+#: The first second of the year 10000, which no time here can be written in.
+_NO_TIME_S = 253_402_300_800.0
+
+
+def check_seconds(*values: float | None) -> None:
+    """`ValueError` for what is neither a time nor a duration: negative, endless, or no number at all."""
+    for value in values:
+        if value is not None and not 0.0 <= value < _NO_TIME_S:
+            raise ValueError("no time")
+
 
 class RowTypes:
     """The types that the columns of a row may have, by the annotations of the tuple that is made of it."""

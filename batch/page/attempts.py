@@ -138,8 +138,7 @@ class AttemptTally:
     def stretches(self, most_bars: int) -> tuple[Stretch, ...]:
         """The times of sending, cut at the longest breaks, with at most about `most_bars` bars in all."""
         width_s = _BIN_WIDTHS_S[self._width]
-        spans = self._spans()
-        bar_s = _bar_width_s(sum(to_at - from_at for from_at, to_at in spans), width_s, most_bars)
+        spans, bar_s = _barred(self._spans(), width_s, most_bars)
         bars: dict[int, Counter[Answer]] = {}
         for key, count in self._bins.items():
             number, kind = divmod(key, len(_ANSWERS))
@@ -177,11 +176,26 @@ def _breaks(starts: npt.NDArray[np.int64], width_s: int, *, most: int) -> list[i
     found: list[int] = []
     for index in np.argsort(-silent_s, kind="stable")[: max(0, most)].tolist():
         rest_s -= int(silent_s[index])
-        # A break is far wider than a bar, so that no bar reaches into two stretches.
         if silent_s[index] < max(_LEAST_BREAK_S, _BREAK_SHARE * rest_s):
             break
         found.append(index + 1)
     return sorted(found)
+
+
+def _barred(spans: list[tuple[int, int]], bin_s: int, most_bars: int) -> tuple[list[tuple[int, int]], int]:
+    """The spans as bars can show them, and how wide a bar is: spans that would share a bar are one."""
+    while True:
+        bar_s = _bar_width_s(sum(to_at - from_at for from_at, to_at in spans), bin_s, most_bars)
+        joined = spans[:1]
+        for from_at, to_at in spans[1:]:
+            began_at, ended_at = joined[-1]
+            if from_at // bar_s <= (ended_at - 1) // bar_s:
+                joined[-1] = began_at, to_at
+            else:
+                joined.append((from_at, to_at))
+        if len(joined) == len(spans):
+            return spans, bar_s
+        spans = joined  # longer than they were, and so perhaps of wider bars
 
 
 def _bar_width_s(span_s: int, bin_s: int, most_bars: int) -> int:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from batch.journal.row_types import RowTypes
+from batch.journal.row_types import RowTypes, check_seconds
 from batch.states import RequestState
 
 
@@ -46,3 +46,11 @@ def test_a_row_of_other_types_is_refused(row: tuple[object, ...]) -> None:
     for _ in range(2):
         with pytest.raises(TypeError, match="in place of"):
             types.check(row)
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), 1e300, 253_402_300_800.0])
+def test_what_is_no_time_is_refused(value: float) -> None:
+    """Whatever the bits of a time were turned into, it can be written as a time or is refused."""
+    check_seconds(None, 0.0, 1_785_144_600.25, 253_402_300_799.0)
+    with pytest.raises(ValueError, match="no time"):
+        check_seconds(0.0, value)

@@ -62,6 +62,14 @@ def test_bars_add_up(sends: list[tuple[float, Verdict, int | None]], most: int) 
     assert sum(len(stretch.bars) for stretch in stretches) <= most + len(stretches)
 
 
+def test_a_bar_is_in_one_stretch_alone() -> None:
+    """Six attempts, five days apart: whatever the breaks that are cut, no bar is shown twice."""
+    found = tally(*(attempt(BEGUN + nth * 431_999) for nth in range(6)))
+    bars = [bar for stretch in found.stretches(5) for bar in stretch.bars]
+    assert sum(bar.counts[Answer.ACCEPTED] for bar in bars) == 6
+    assert len({bar.from_at for bar in bars}) == len(bars)
+
+
 def test_bars_have_widths_that_people_know() -> None:
     """Forty minutes at one a second are bars of half a minute, with thirty attempts each."""
     found = tally(*(attempt(BEGUN + second) for second in range(2_400)))
