@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import orjson
@@ -159,28 +159,27 @@ class SqliteReader:
         return self._numbers[run_id]
 
     def _record(self, row: Sequence[Any]) -> RunRecord:
-        (no, run_id, state, reason, target, account, digest, created_at, started_at, ended_at) = row[:10]
-        options, parent, version, template_digests, warnings = row[10:]
-        check_seconds(created_at, started_at, ended_at)
+        run = _RunRow._make(_RUN_TYPES.check(row))
+        check_seconds(run.created_at, run.started_at, run.ended_at)
         sheets = self._db.execute(
-            "SELECT pin FROM sheets WHERE run_no = ? ORDER BY sheet_id", (no,)
+            "SELECT pin FROM sheets WHERE run_no = ? ORDER BY sheet_id", (run.no,)
         ).fetchall()
         return RunRecord(
-            id=run_id,
-            state=RunState(state),
-            reason=StopReason(reason) if reason else None,
-            target=target,
-            account=account,
-            plan_digest=digest,
-            created_at=created_at,
-            started_at=started_at,
-            ended_at=ended_at,
-            options=orjson.loads(options),
-            parent=parent,
-            version=version,
+            id=run.id,
+            state=RunState(run.state),
+            reason=StopReason(run.reason) if run.reason else None,
+            target=run.target,
+            account=run.account,
+            plan_digest=run.plan_digest,
+            created_at=run.created_at,
+            started_at=run.started_at,
+            ended_at=run.ended_at,
+            options=orjson.loads(run.options),
+            parent=run.parent,
+            version=run.version,
             sheets=tuple(_sheet_pin(orjson.loads(pin)) for (pin,) in sheets),
-            template_digests=orjson.loads(template_digests),
-            warnings=tuple(Warned(**w) for w in orjson.loads(warnings)),
+            template_digests=orjson.loads(run.template_digests),
+            warnings=tuple(Warned(**w) for w in orjson.loads(run.warnings)),
         )
 
     def shards(self, run_id: str, size: int) -> list[Shard]:
@@ -321,7 +320,27 @@ class SqliteReader:
                 yield from map(made, rows)
 
 
-_RESULT_TYPES, _ATTEMPT_TYPES = RowTypes(ResultRow), RowTypes(AttemptRow)
+class _RunRow(NamedTuple):
+    """A row of the table of runs."""
+
+    no: int
+    id: str
+    state: str
+    reason: str | None
+    target: str
+    account: str
+    plan_digest: str
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    options: str
+    parent: str | None
+    version: str
+    template_digests: str
+    warnings: str
+
+
+_RUN_TYPES, _RESULT_TYPES, _ATTEMPT_TYPES = RowTypes(_RunRow), RowTypes(ResultRow), RowTypes(AttemptRow)
 
 
 def _result(row: Sequence[Any]) -> ResultRow:
