@@ -24,7 +24,7 @@ demo: $(VENV)/.ready  ## the main job against the embedded sandbox, which answer
 	    --sandbox --sandbox-limit 50/s --sandbox-latency 20ms..80ms \
 	    --sandbox-fault 429=0.01 --sandbox-fault 503=0.01 --sandbox-seed 7
 
-test: $(VENV)/.ready  ## the tests
+test: $(VENV)/.ready  ## the tests, but for those that need a browser
 	$(BIN)/python -m pytest
 
 test-browser: $(VENV)/.ready ## the page in a real Chromium, which apt installs if it is not there
@@ -50,11 +50,11 @@ fixtures: $(VENV)/.ready ## the workbooks that tests read, written anew; apt ins
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fixtures --constraint constraints.txt
 	$(BIN)/python -m tests.fixtures.sheets.make_fixtures
 
-check: $(VENV)/.ready ## format, lint, types and tests; what CI runs
+check: $(VENV)/.ready ## format, lint, types and all tests, also in a browser where there is one; what CI runs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "browser or not browser"
 
 soak: $(VENV)/.ready  ## the simulation with many more seeds: make soak SEEDS=20000 FROM=1000
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM)

@@ -140,8 +140,11 @@ def test_second_signal_gives_up_what_is_in_flight(workspace: Workspace) -> None:
     """A server that never answers cannot hold who presses Ctrl-C twice; those rows are sent again."""
 
     async def answer(nth: int) -> Outcome:
-        if nth > 4:
-            os.kill(os.getpid(), signal.SIGTERM)
+        if nth == 5:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGTERM)
+                await anyio.sleep(0.05)
+        if nth >= 5:
             await anyio.sleep(3600)
         return ACCEPTED
 
