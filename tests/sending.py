@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -12,8 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from anyio.from_thread import start_blocking_portal
 
 from batch import cli
+from batch.bland.sandbox import serve
+from batch.bland.sandbox_options import SandboxOptions
 from batch.workspace import Workspace
 from tests.conservation import assert_reports_add_up
 
@@ -97,7 +101,7 @@ def clean_environ() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A sandbox in a process of its own, with the file in which it records what it saw."""
+    """A sandbox over HTTP, with the file in which it records what it saw."""
 
     url: str
     record: Path
@@ -115,21 +119,15 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str) -> Iterator[Server]:
-    """A sandbox for as long as the block lasts."""
+def serving(folder: Path, **options: Any) -> Iterator[Server]:
+    """A sandbox in a thread of this process, as long as the block lasts; `options` are `SandboxOptions`."""
     record = folder / "sandbox.jsonl"
-    process = subprocess.Popen(
-        [*SIPBATCH, "sandbox", "--quiet", "--record", str(record), *arguments],
-        env=clean_environ(),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        yield Server(process.stdout.readline().strip(), record)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+    settings = SandboxOptions(**{"key": KEY, "record": record, **options})
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(serve(settings)) as sandbox,
+    ):
+        yield Server(sandbox.base_url, record)
 
 
 def main(*arguments: str) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.sending import KEY, Desk, Server, serving
+from tests.sending import Desk, Server, serving
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "sample_csvs"
@@ -52,7 +52,7 @@ def plan(desk: Desk, *arguments: str) -> dict[str, Any]:
 )
 def test_good_samples_are_sent_whole(desk: Desk, tmp_path: Path, sheet: str) -> None:
     """Every good sample is configured, row by row, and its report is a sheet that plans the same."""
-    with serving(tmp_path, "--key", KEY) as server:
+    with serving(tmp_path) as server:
         done = desk.run(
             "run", f"sample_csvs/{sheet}", "--yes", "--rate", "2000/s", "--json", **server.environ
         )
@@ -75,7 +75,7 @@ def test_every_mistake_is_listed_at_once_and_nothing_is_sent(desk: Desk, tmp_pat
     """The sheet with every mistake ends with 65 and names each by row and column; the API hears nothing."""
     with (SAMPLES / "every_mistake.csv").open(encoding="utf-8", newline="") as file:
         rows = len(list(csv.reader(file))) - 1
-    with serving(tmp_path, "--key", KEY) as server:
+    with serving(tmp_path) as server:
         done = desk.run("run", "sample_csvs/every_mistake.csv", "--yes", **server.environ)
         assert done.code == 65
         assert not server.seen("received")
@@ -87,7 +87,7 @@ def test_every_mistake_is_listed_at_once_and_nothing_is_sent(desk: Desk, tmp_pat
 def test_rate_that_is_the_limit_is_never_told_to_slow_down(desk: Desk, tmp_path: Path) -> None:
     """At 50/s against a limit of 50/s there is no 429 at all, and the mean is at least 48/s."""
     desk.sheet(150)
-    with serving(tmp_path, "--key", KEY, "--limit", "50/s", "--latency", "5ms..25ms") as server:
+    with serving(tmp_path, limit="50/s", latency="5ms..25ms") as server:
         done = desk.run("run", "numbers.csv", "--yes", "--rate", "50/s", "--json", **server.environ)
         assert done.code == 0, done.err
         assert told(server)["answers"] == {"200": 150}
@@ -99,7 +99,7 @@ def test_rate_that_is_the_limit_is_never_told_to_slow_down(desk: Desk, tmp_path:
 def test_rate_beyond_the_limit_ends_with_everything_applied(desk: Desk, tmp_path: Path) -> None:
     """At 200/s against a limit of 50/s the run slows down and ends, and every number is applied."""
     desk.sheet(120)
-    with serving(tmp_path, "--key", KEY, "--limit", "50/s", "--latency", "5ms") as server:
+    with serving(tmp_path, limit="50/s", latency="5ms") as server:
         done = desk.run("run", "numbers.csv", "--yes", "--rate", "200/s", "--json", **server.environ)
         assert done.code == 0, done.err
         assert told(server)["applied"] == 120

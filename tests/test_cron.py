@@ -80,7 +80,7 @@ def cron(desk: Desk) -> Done:
 
 def test_cron_mails_only_when_something_happened(desk: Desk, tmp_path: Path) -> None:
     """A line for what was sent, why for a refusal; nothing for nothing, and for a run that is going."""
-    with serving(tmp_path, "--key", KEY) as server:
+    with serving(tmp_path) as server:
         configure(desk, server)
         first = cron(desk)
         assert re.fullmatch(r"24 new: 24 of 24 requests succeeded in run \S+ See \S+\n", first.out)
@@ -157,7 +157,7 @@ def started(desk: Desk) -> subprocess.Popen[str]:
 def test_neither_a_stop_nor_a_run_that_is_going_is_a_failure(desk: Desk, tmp_path: Path) -> None:
     """Their exit codes are those that the unit calls a success; the next hour sends what is left."""
     successes = {int(code) for code in unit(SERVICE)["Service"]["SuccessExitStatus"].split()}
-    with serving(tmp_path, "--key", KEY) as server:
+    with serving(tmp_path) as server:
         configure(desk, server)
         settings = desk.folder / "sipbatch.toml"
         settings.write_text(settings.read_text(encoding="utf-8").replace("1000/s", "10/s"), encoding="utf-8")

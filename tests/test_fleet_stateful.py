@@ -33,7 +33,7 @@ from tests.fleet_world import (
     to_send,
     wanted,
 )
-from tests.sending import FIRST_NUMBER, KEY, serving
+from tests.sending import FIRST_NUMBER, serving
 
 NUMBER_COUNT = 6
 NUMBERS = st.integers(FIRST_NUMBER, FIRST_NUMBER + NUMBER_COUNT - 1)
@@ -342,7 +342,7 @@ _url = ""
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One for all: each course of things begins with an empty one."""
     global _url
-    with serving(tmp_path_factory.mktemp("sandbox"), "--key", KEY, "--show-blocks", "side") as running:
+    with serving(tmp_path_factory.mktemp("sandbox"), show_blocks="side") as running:
         _url = running.url
         yield
 

@@ -19,7 +19,7 @@ import pytest
 
 from batch.errors import JournalError, UsageError
 from batch.journal.events import Event
-from tests.sending import KEY, SIPBATCH, Desk, Done, Server, clean_environ, finished, main, serving
+from tests.sending import SIPBATCH, Desk, Done, Server, clean_environ, finished, main, serving
 
 T = TypeVar("T")
 Invoke = Callable[..., Done]
@@ -65,7 +65,7 @@ def start(desk: Desk) -> Iterator[Start]:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """A sandbox of its own."""
-    with serving(tmp_path, "--key", KEY) as running:
+    with serving(tmp_path) as running:
         yield running
 
 
@@ -258,7 +258,7 @@ def test_waves_go_out_one_after_the_other(desk: Desk, server: Server) -> None:
 def test_a_wave_that_fails_stops_the_run_and_resume_goes_on(desk: Desk, tmp_path: Path) -> None:
     """Exit 4 with what was counted; `resume` sends the waves that are left."""
     desk.sheet(100)
-    with serving(tmp_path, "--key", KEY, "--fault", "400=1.0", "--fault-first", "3") as server:
+    with serving(tmp_path, faults={"400": 1.0}, fault_first=3) as server:
         run = ("run", "numbers.csv", "--yes", "--rate", "500/s", "--waves", "10%,100%")
         done = desk.run(*run, **server.environ)
         assert done.code == 4

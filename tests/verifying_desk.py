@@ -44,7 +44,7 @@ def invoke(desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, invoke: Invoke) -> Iterator[Server]:
     """A sandbox that shows what it was sent, to which the commands go."""
-    with serving(tmp_path, "--key", KEY, "--show-blocks", "side") as running:
+    with serving(tmp_path, show_blocks="side") as running:
         for name, value in running.environ.items():
             monkeypatch.setenv(name, value)
         yield running

@@ -50,7 +50,7 @@ def invoke(desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """A sandbox of its own that takes one key and is slow enough to be interrupted."""
-    with serving(tmp_path, "--key", KEY, "--latency", "30ms") as running:
+    with serving(tmp_path, latency="30ms") as running:
         yield running
 
 
@@ -388,7 +388,7 @@ def test_signal_drains_and_resume_finishes(
 
 def test_second_signal_ends_it_at_once(desk: Desk, tmp_path: Path) -> None:
     """A server that hangs holds nobody: what was in flight is in doubt, and is sent again."""
-    with serving(tmp_path, "--key", KEY, "--fault", "hang=1.0", "--fault-after", "20") as server:
+    with serving(tmp_path, faults={"hang": 1.0}, fault_after=20) as server:
         process = begin(desk, server, 60)
         wait_for_results(desk, process, 20)
         process.send_signal(signal.SIGINT)
@@ -515,7 +515,7 @@ def test_nothing_to_resume_is_said(desk: Desk, invoke: Invoke) -> None:
 def test_retry_sends_again_what_failed(desk: Desk, tmp_path: Path) -> None:
     """Only what failed is sent again, as a run of its own that tells of its rows."""
     desk.sheet(10)
-    with serving(tmp_path, "--key", KEY, "--fault", "400=1.0", "--fault-first", "3") as server:
+    with serving(tmp_path, faults={"400": 1.0}, fault_first=3) as server:
         first = desk.run("run", "numbers.csv", "--yes", "--rate", "1000/s", **server.environ)
         assert first.code == 3
         failed = [row["phone_number"] for row in results(desk) if row["result_state"] == "failed"]

@@ -120,7 +120,7 @@ def test_api_that_is_gone_is_exit_75(
 ) -> None:
     """It is told before anything is asked."""
     desk.sheet(3)
-    with serving(tmp_path, "--key", KEY) as server:
+    with serving(tmp_path) as server:
         for name, value in server.environ.items():
             monkeypatch.setenv(name, value)
         invoke("run", "numbers.csv", *YES)
