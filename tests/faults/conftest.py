@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.stage import Done, Invoke, Stage, staged
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hang_up_is_heard() -> None:
+    """Tests that were started under `nohup` start programs that are not."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
