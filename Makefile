@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-RUN    := $(BIN)/sipbatch
 SEEDS  ?= 20000
 FROM   ?= 1000
 
