@@ -12,6 +12,7 @@ not an exception: it is a `batch.plans.Reject`, and all of them are collected.
       TooMuchError         more would change than may; nothing was sent          4
       JournalError         the journal cannot be read, written or trusted        74
         OtherJournalError  it is another version's, or no journal at all         74
+        BusyJournalError   another process is writing to it just now             74
       ReportError          the report cannot be written; the journal is intact   74
         WorkbookError      the workbook cannot; a report without it can          74
       LockedError          another run holds the workspace                       75
@@ -75,6 +76,10 @@ class JournalError(BatchError):
 
 class OtherJournalError(JournalError):
     """What is in the journal's place is whole, but another version's, or no journal: nothing to mend."""
+
+
+class BusyJournalError(JournalError):
+    """Another process is writing to the journal just now; who can wait tries again."""
 
 
 class ReportError(BatchError):

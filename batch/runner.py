@@ -13,9 +13,10 @@ import anyio.abc
 from batch.clock import Clock
 from batch.engine.advance import Advance, Ask, ReadBack
 from batch.engine.beginning import Beginning, begin, pacer_for
+from batch.engine.blocking import InTurn, RunBlocking, in_thread
 from batch.engine.breaker import Gate
 from batch.engine.controls import Controls, in_words
-from batch.engine.desk import Bell, Desk, Dispatcher, LocalDispatcher, RunBlocking, in_thread
+from batch.engine.desk import Bell, Desk, Dispatcher, LocalDispatcher
 from batch.engine.judging import ABORTED, Judge
 from batch.engine.pacer import Pacer, Rate
 from batch.engine.retrying import Dice, RetryBudget
@@ -72,7 +73,8 @@ async def run(
     """
     clock = clock or Clock()
     begun_at = clock.utc()
-    begun = await run_blocking(lambda: begin(journal, run_id, options, at=begun_at))
+    in_turn = InTurn.of(run_blocking)
+    begun = await in_turn(lambda: begin(journal, run_id, options, at=begun_at))
     pacer = pacer or pacer_for(options, clock, begun.known_per_s)
     if begun.is_resumed:
         pacer.go_on(begun.paused_until - clock.utc(), most_s=options.retry.longest_wait_s)
@@ -85,7 +87,7 @@ async def run(
         pacer=pacer,
         progress=progress or Silent(),
         clock=clock,
-        run_blocking=run_blocking,
+        in_turn=in_turn,
         dice=dice,
         dispatcher=dispatcher or LocalDispatcher(begun.shards),
         ask=ask,
@@ -111,7 +113,7 @@ class Engine:
         pacer: Pacer,
         progress: Progress,
         clock: Clock,
-        run_blocking: RunBlocking,
+        in_turn: InTurn,
         dice: Dice,
         dispatcher: Dispatcher,
         ask: Ask | None,
@@ -123,7 +125,7 @@ class Engine:
         self._options = options
         self._progress = progress
         self._clock = clock
-        self._run_blocking = run_blocking
+        self._in_turn = in_turn
         self._reason: StopReason | None = None
         self._message = ""
         self._stopped_at_s = math.inf
@@ -153,7 +155,7 @@ class Engine:
             dispatcher,
             counts=begun.counts,
             clock=clock,
-            run_blocking=run_blocking,
+            in_turn=in_turn,
             budget=self._budget,
             barred=self._judge.safety.barred,
             wanted=self._wanted,
@@ -292,7 +294,7 @@ class Engine:
     async def _end(self) -> None:
         reason, ended_at = self._reason, self._clock.utc()
         assert reason is not None
-        await self._run_blocking(lambda: self._journal.end(self._run_id, reason, ended_at))
+        await self._in_turn(lambda: self._journal.end(self._run_id, reason, ended_at))
 
     def _committed(self) -> None:
         """The counts are those on disk: show them, and see whether anything is left."""

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import csv
 import random
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -115,13 +114,14 @@ class MortalJournal(SqliteJournal):
         super()._prepare()
         self._db.execute("PRAGMA synchronous=OFF")  # nobody pulls the plug of this machine
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _begin(self) -> None:
         if self._account.is_dead:
             raise DeadError
-        with super()._transaction():
-            yield
-            self._step()
+        super()._begin()
+
+    def _commit(self) -> None:
+        self._step()
+        super()._commit()
         self._step()
 
     def _step(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from batch.engine.pacer import Rate
 from batch.engine.retrying import RetryPolicy
+from batch.errors import BusyJournalError
 from batch.journal.memory import MemoryJournal
 from batch.journal.protocol import Claim
 from batch.runner import RunOptions
@@ -111,6 +112,59 @@ def test_a_retry_that_was_claimed_and_given_back_costs_the_budget_nothing() -> N
 
     retried = next(sent.index for sent in done.sends if sent.number == done.sends[0].number and sent.nth == 2)
     assert retried < 6
+
+
+def test_nothing_is_sent_before_its_claim_is_on_disk() -> None:
+    """Claims that are made in the event loop count when their commit has returned, however long it takes."""
+
+    class Slow(MemoryJournal):
+        def __init__(self) -> None:
+            super().__init__()
+            self.open: list[int] = []
+            self.on_disk: set[str] = set()
+
+        def exchange(self, run_id: str, **what: Any) -> list[Claim]:
+            claims = super().exchange(run_id, **what)
+            self.open += [claim.number for claim in claims]
+            return claims
+
+        def commit(self) -> None:
+            super().commit()
+            self.on_disk |= {f"+{number}" for number in self.open}
+
+    journal = Slow()
+    early: list[str] = []
+
+    def answer(sent: Sent) -> Outcome:
+        if sent.number not in journal.on_disk:
+            early.append(sent.number)
+        return ACCEPTED
+
+    done = rehearse(small_plan(60), answer, journal=journal, commit_s=0.03, latency_s=0.01)
+
+    assert done.counts.succeeded == 60
+    assert early == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_run_waits_for_another_process_that_writes_to_its_journal(backend: str) -> None:
+    """What the event loop may not wait for, a thread does: nothing is lost, and nothing fails for it."""
+
+    class Busy(MemoryJournal):
+        waited = 0
+
+        def exchange(self, run_id: str, *, commit: bool = True, **what: Any) -> list[Claim]:
+            if commit:
+                self.waited += 1
+            elif self.waited < 5:
+                raise BusyJournalError("another process is writing")
+            return super().exchange(run_id, commit=commit, **what)
+
+    journal = Busy()
+    done = rehearse(small_plan(30), journal=journal, commit_s=0.01, backend=backend)
+
+    assert done.counts.succeeded == 30
+    assert journal.waited == 5
 
 
 def test_what_the_journals_thread_reads_does_not_change_under_it() -> None:

@@ -6,17 +6,18 @@ import math
 from collections import deque
 from collections.abc import Callable, Set
 from dataclasses import replace
-from typing import NamedTuple, Protocol, TypeVar
+from functools import partial
+from typing import NamedTuple, Protocol
 
 import anyio
 
 from batch.clock import Clock
+from batch.engine.blocking import InTurn
 from batch.engine.retrying import RetryBudget
+from batch.errors import BusyJournalError
 from batch.journal.events import Event
 from batch.journal.protocol import Claim, Counts, Ended, Journal, Shard
 from batch.states import RequestState
-
-_T = TypeVar("_T")
 
 #: How many payloads are kept at hand; a run of a few templates reads each of them once.
 _PAYLOADS_AT_HAND = 2_000
@@ -26,12 +27,6 @@ _GROUP_S = 0.01
 
 #: How long until claims that could not be had are asked for again.
 _LOOK_AGAIN_S = 0.05
-
-
-class RunBlocking(Protocol):
-    """Runs what blocks off the event loop; in virtual time, inline."""
-
-    async def __call__(self, work: Callable[[], _T]) -> _T: ...
 
 
 class Dispatcher(Protocol):
@@ -100,7 +95,7 @@ class Desk:
         *,
         counts: Counts,
         clock: Clock,
-        run_blocking: RunBlocking,
+        in_turn: InTurn,
         budget: RetryBudget,
         barred: Set[int],
         wanted: Callable[[], int],
@@ -116,7 +111,7 @@ class Desk:
         self._run_id = run_id
         self._dispatcher = dispatcher
         self._clock = clock
-        self._run_blocking = run_blocking
+        self._in_turn = in_turn
         self._budget = budget
         self._barred = barred
         self._wanted = wanted
@@ -222,24 +217,33 @@ class Desk:
 
         # As they are now: what is told of meanwhile must not change what a thread is reading.
         barred, recalls = frozenset(self._barred), self._recalls
+        work = partial(
+            self._journal.exchange,
+            self._run_id,
+            ended=ended,
+            released=[claim.seq for claim in released],
+            events=events,
+            want=want,
+            shards=shards,
+            now=now,
+            max_retries=max_retries,
+            barred_templates=barred,
+        )
 
-        def commit() -> tuple[list[Ready], float | None]:
-            claims = self._journal.exchange(
-                self._run_id,
-                ended=ended,
-                released=[claim.seq for claim in released],
-                events=events,
-                want=want,
-                shards=shards,
-                now=now,
-                max_retries=max_retries,
-                barred_templates=barred,
-            )
-            is_short = len(claims) < want
-            due_at = self._journal.next_due(self._run_id, barred, shards) if is_short else None
-            return [Ready(claim, self._payload(claim.payload_id)) for claim in claims], due_at
+        def finish() -> float | None:
+            if is_open:
+                self._journal.commit()
+            self._load_payloads(claims)
+            return self._journal.next_due(self._run_id, barred, shards) if len(claims) < want else None
 
-        ready, due_at = await self._run_blocking(commit)
+        async with self._in_turn.turn:
+            try:
+                # Here, and not in the thread: each of its statements would wait there for the interpreter.
+                claims, is_open = work(commit=False), True
+            except BusyJournalError:
+                claims, is_open = await self._in_turn.run_blocking(work), False
+            due_at = await self._in_turn.run_blocking(finish)
+        ready = [Ready(claim, self._payloads[claim.payload_id]) for claim in claims]
         self.unsaved -= len(ended)
         self._count(ended, released, ready)
         if want:
@@ -290,13 +294,12 @@ class Desk:
         with anyio.move_on_after(wait_s if 0 < wait_s < math.inf else None):
             await self._bell.wait()
 
-    def _payload(self, payload_id: int) -> bytes:
-        body = self._payloads.get(payload_id)
-        if body is None:
-            if len(self._payloads) >= _PAYLOADS_AT_HAND:
-                self._payloads.clear()
-            body = self._payloads[payload_id] = self._journal.payload(payload_id)
-        return body
+    def _load_payloads(self, claims: list[Claim]) -> None:
+        wanted = {claim.payload_id for claim in claims}
+        if len(self._payloads.keys() | wanted) > _PAYLOADS_AT_HAND:
+            self._payloads.clear()
+        for payload_id in wanted - self._payloads.keys():
+            self._payloads[payload_id] = self._journal.payload(payload_id)
 
     def _count(self, ended: list[Ended], released: list[Claim], ready: list[Ready]) -> None:
         delta = dict.fromkeys(RequestState, 0)
@@ -308,8 +311,3 @@ class Desk:
             delta[RequestState.RETRYING if claim.is_retry else RequestState.PENDING] -= 1
         delta[RequestState.IN_FLIGHT] += len(ready) - len(ended) - len(released)
         self.counts = replace(self.counts, **{s.value: self.counts.of(s) + n for s, n in delta.items() if n})
-
-
-async def in_thread(work: Callable[[], _T]) -> _T:
-    """Run what blocks in a worker thread, to its end even if the caller is cancelled."""
-    return await anyio.to_thread.run_sync(work)

@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 import anyio
 
+from batch.engine.blocking import RunBlocking, in_thread
 from batch.engine.controls import Answer, Controls, Order, Verb
-from batch.engine.desk import RunBlocking, in_thread
 
 #: How often the box is looked into, in seconds.
 LOOK_EVERY_S = 0.5

@@ -136,6 +136,7 @@ class MemoryJournal:
         self._found_rates: dict[tuple[str, str], float] = {}
         self._seal = Seal()
         self._fleets: defaultdict[tuple[str, str], MemoryFleet] = defaultdict(MemoryFleet)
+        self._is_open = False
 
     def create_run(self, plan: Plan, new: NewRun) -> str:
         """Pin a plan as a new run, and return the run's id."""
@@ -301,8 +302,11 @@ class MemoryJournal:
         now: float = 0.0,
         max_retries: int | None = None,
         barred_templates: Collection[int] = (),
+        commit: bool = True,
     ) -> list[Claim]:
         """Record results, release claims never sent, claim up to `want` more."""
+        if self._is_open:
+            raise JournalError("an exchange is open that was not committed")
         run = self._run(run_id)
         self._check(run, ended, released)
         for e in ended:
@@ -342,7 +346,12 @@ class MemoryJournal:
                     request.is_free,
                 )
             )
+        self._is_open = not commit
         return claims
+
+    def commit(self) -> None:
+        """Nothing is put on any disk; what an exchange has left open is no longer."""
+        self._is_open = False
 
     def _check(self, run: _Run, ended: Sequence[Ended], released: Sequence[int]) -> None:
         """All or nothing: look at every move before the first is made."""

@@ -1,8 +1,8 @@
 """The durable record of all runs: the Protocol that the engine speaks, and the values that it passes.
 
-Every method blocks and is called off the event loop, by one thread at a time. What a method returns
-is on disk. Times are UTC, in seconds since the epoch. A PostgreSQL journal may stand behind the same
-Protocol; `tests/journal_conformance.py` is what any must pass.
+Every method blocks and is called off the event loop, by one thread at a time; `exchange` says when it may
+be called in it. What a method returns is on disk. Times are UTC, in seconds since the epoch. A PostgreSQL
+journal may stand behind the same Protocol; `tests/journal_promises` is what any must pass.
 """
 
 from __future__ import annotations
@@ -276,6 +276,7 @@ class Journal(Protocol):
         now: float = 0.0,
         max_retries: int | None = None,
         barred_templates: Collection[int] = (),
+        commit: bool = True,
     ) -> list[Claim]:
         """One durable commit: record results, release claims never sent, claim up to `want` more.
 
@@ -283,7 +284,15 @@ class Journal(Protocol):
         those `pending`, in sheet order. At most `max_retries` of the retries are not free, and none has a
         barred template. A move that `REQUEST_MOVES` does not allow is a `JournalError`, and nothing is
         recorded.
+
+        With `commit` false nothing of it counts, and no claim may be sent, before `commit` has returned;
+        nothing else may be written before that. It then waits for nobody: `BusyJournalError` if another
+        process is writing just now. So it may be called in the event loop, and `commit` beside it.
         """
+        ...
+
+    def commit(self) -> None:
+        """Put on disk what an exchange without its commit has left open; all of it, or a `JournalError`."""
         ...
 
     def next_due(

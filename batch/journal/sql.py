@@ -14,7 +14,8 @@ VERSION = 3
 #: The states that a claimed request may end in.
 ENDINGS = REQUEST_MOVES[RequestState.IN_FLIGHT]
 
-_STATES = ", ".join(f"'{state.value}'" for state in RequestState)
+# Not `IN`: SQLite would make a table of the list for every statement that changes a state.
+_IS_STATE = " OR ".join(f"state = '{state.value}'" for state in RequestState)
 
 SCHEMA = (
     """
@@ -91,7 +92,7 @@ CREATE TABLE requests (
     note_id INTEGER NOT NULL,
     duplicate_of INTEGER,
     unchanged_since INTEGER,
-    state TEXT NOT NULL CHECK (state IN ({_STATES})),
+    state TEXT NOT NULL CHECK ({_IS_STATE}),
     attempts INTEGER NOT NULL DEFAULT 0,
     sends INTEGER NOT NULL DEFAULT 0,
     in_doubt INTEGER NOT NULL DEFAULT 0,
@@ -204,33 +205,27 @@ SELECT_LEFT = """
 SELECT seq, number, direction, template_id FROM requests
 WHERE run_no = ? AND state IN ('pending', 'in_flight', 'retrying') ORDER BY seq"""
 
-# What moves many requests takes them as one JSON array: one statement is one step, and SQLite does it without
-# the interpreter. Row by row, each step would wait for its turn among everything else that Python is doing.
-# The run stands in each element, so that SQLite looks each request up by it and never reads the whole run.
-END_REQUESTS = """
+END_REQUEST = """
 UPDATE requests SET
-    state = :state, attempts = attempts + :counted, is_free = :is_free, in_doubt = MAX(in_doubt, :in_doubt),
-    verdict = :verdict, http_status = :http_status, error_code = :error_code, error = :error,
-    sends = sends + 1, claimed_at = NULL,
-    first_sent_at = COALESCE(first_sent_at, json_extract(j.value, '$[3]')),
-    last_sent_at = json_extract(j.value, '$[3]'), duration_s = json_extract(j.value, '$[4]'),
-    request_id = json_extract(j.value, '$[5]'), due_at = json_extract(j.value, '$[6]')
-FROM json_each(:rows) AS j
-WHERE run_no = json_extract(j.value, '$[0]') AND seq = json_extract(j.value, '$[1]')
-  AND state = 'in_flight'"""
-INSERT_ATTEMPTS = """
+    state = ?3, attempts = attempts + ?4, is_free = ?5, in_doubt = MAX(in_doubt, ?6), sends = sends + 1,
+    verdict = ?7, http_status = ?8, error_code = ?9, error = ?10, request_id = ?11,
+    first_sent_at = COALESCE(first_sent_at, ?12), last_sent_at = ?12, duration_s = ?13, due_at = ?14,
+    claimed_at = NULL
+WHERE run_no = ?1 AND seq = ?2 AND state = 'in_flight'"""
+INSERT_ATTEMPT = """
 INSERT INTO attempts (run_no, seq, send, sent_at, duration_s, verdict, http_status, error_code, message,
                       request_id)
-SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-       json_extract(value, '$[3]'), json_extract(value, '$[4]'), :verdict, :http_status, :error_code, :error,
-       json_extract(value, '$[5]')
-FROM json_each(:rows)"""
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 RELEASE = """
 UPDATE requests SET state = CASE WHEN due_at IS NULL THEN 'pending' ELSE 'retrying' END, claimed_at = NULL
 WHERE run_no = ? AND seq IN (SELECT value FROM json_each(?)) AND state = 'in_flight'"""
-CLAIM = """
+CLAIM_DUE = """
 UPDATE requests SET state = 'in_flight', claimed_at = ?
-WHERE run_no = ? AND seq IN (SELECT value FROM json_each(?)) AND state IN ('pending', 'retrying')"""
+WHERE run_no = ? AND seq IN (SELECT value FROM json_each(?)) AND state = 'retrying'"""
+# What `FIND_PENDING` found, from the first to the last.
+CLAIM_PENDING = """
+UPDATE requests SET state = 'in_flight', claimed_at = ?
+WHERE run_no = ? AND seq BETWEEN ? AND ? AND state = 'pending' {not_barred}"""
 INSERT_EVENT = "INSERT INTO events (run_no, at, kind, detail) VALUES (?, ?, ?, ?)"
 
 _CLAIM_COLUMNS = (

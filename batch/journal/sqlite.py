@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from batch.errors import JournalError
+from batch.errors import BusyJournalError, JournalError
 from batch.journal import fleet_sql, sql, verification_sql
 from batch.journal.events import Event
 from batch.journal.fleet import Merging, fold
@@ -27,6 +27,9 @@ from batch.target import Verdict
 #: How many requests are handed to SQLite at once while a plan is pinned.
 _PIN_CHUNK = 20_000
 
+#: How long another process that writes is waited for.
+_BUSY_MS = 30_000
+
 
 class SqliteJournal(SqliteReader):
     """A `batch.journal.protocol.Journal` in the file at `path`; made with mode 0600 if it is not there.
@@ -38,13 +41,16 @@ class SqliteJournal(SqliteReader):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._cursors: _Cursors = {}
+        self._moved_cursors: _Cursors | None = None
         self._merging = Merging(self._fleet.payload, self._take, self._fleet.blocks)
 
     def _open(self) -> sqlite3.Connection:
         self._check_file()
         if not self._path.exists():
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-        return sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
+        return sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000
+        )
 
     def _prepare(self) -> None:
         # Also a file that a process made, and died before it had put anything into it.
@@ -62,14 +68,38 @@ class SqliteJournal(SqliteReader):
     def _transaction(self) -> Iterator[None]:
         """One durable commit, or nothing."""
         with self._translated():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
+            self._begin()
+            with self._or_nothing():
                 yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+                self._commit()
+
+    @contextmanager
+    def _or_nothing(self) -> Iterator[None]:
+        """What an error leaves of a transaction is taken back."""
+        try:
+            yield
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _begin(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def _begin_at_once(self) -> None:
+        """`BusyJournalError`, without any waiting, if another process is writing."""
+        self._db.execute("PRAGMA busy_timeout = 0")
+        try:
+            self._begin()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                raise BusyJournalError(f"another process is writing to the journal {self._path}") from error
+            raise
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+
+    def _commit(self) -> None:
+        self._db.execute("COMMIT")
 
     # --- runs -----------------------------------------------------------------------------------
 
@@ -210,49 +240,67 @@ class SqliteJournal(SqliteReader):
         now: float = 0.0,
         max_retries: int | None = None,
         barred_templates: Collection[int] = (),
+        commit: bool = True,
     ) -> list[Claim]:
         """One durable commit: record results, release claims never sent, claim up to `want` more."""
         no = self._no(run_id)
         cursors = dict(self._cursors)
-        with self._transaction():
-            self._record_ended(no, ended)
-            if released:
-                self._moved(len(released), sql.RELEASE, (no, orjson.dumps(list(released))))
-            returned = [*released, *(e.claim.seq for e in ended if e.state is RequestState.PENDING)]
-            self._rewind(cursors, no, returned)
-            if events:
-                self._db.executemany(
-                    sql.INSERT_EVENT,
-                    ((no, e.at, e.kind, orjson.dumps(dict(e.detail)).decode()) for e in events),
-                )
-            claims: list[Claim] = []
-            if want > 0 and shards:
-                claims = self._find(cursors, no, want, shards, now, max_retries, barred_templates)
-                if claims:
-                    self._moved(len(claims), sql.CLAIM, (now, no, orjson.dumps([c.seq for c in claims])))
-        # Only what was committed moves the cursors: after a failed commit they stand where they stood.
-        self._cursors = cursors
+        with self._translated():
+            if commit:
+                self._begin()
+            else:
+                self._begin_at_once()
+            with self._or_nothing():
+                self._record_ended(no, ended)
+                if released:
+                    moved = self._db.execute(sql.RELEASE, (no, orjson.dumps(list(released))))
+                    _check_moved(moved, len(released))
+                returned = [*released, *(e.claim.seq for e in ended if e.state is RequestState.PENDING)]
+                self._rewind(cursors, no, returned)
+                if events:
+                    self._db.executemany(
+                        sql.INSERT_EVENT,
+                        ((no, e.at, e.kind, orjson.dumps(dict(e.detail)).decode()) for e in events),
+                    )
+                claims: list[Claim] = []
+                if want > 0 and shards:
+                    claims = self._claim(cursors, no, want, shards, now, max_retries, barred_templates)
+        self._moved_cursors = cursors
+        if commit:
+            self.commit()
         return claims
 
-    def _record_ended(self, no: int, ended: Sequence[Ended]) -> None:
-        for e in ended:
-            if (e.due_at is None) is (e.state is RequestState.RETRYING):
-                raise JournalError(f"request {e.claim.seq} is {e.state} with due time {e.due_at}")
-            if e.state not in sql.ENDINGS:
-                raise JournalError(f"request {e.claim.seq} may not move from in_flight to {e.state}")
-        for shared, rows in _alike(ended, no).items():
-            values = {**shared._asdict(), "rows": orjson.dumps(rows)}
-            self._moved(len(rows), sql.END_REQUESTS, values)
-            if not shared.state.is_final:
-                self._db.execute(sql.INSERT_ATTEMPTS, values)
+    def commit(self) -> None:
+        """Put on disk what an exchange without its commit has left open."""
+        with self._translated(), self._or_nothing():
+            cursors, self._moved_cursors = self._moved_cursors, None
+            self._commit()
+        # Only what was committed moves the cursors: after a failed commit they stand where they stood.
+        if cursors is not None:
+            self._cursors = cursors
 
-    def _moved(self, count: int, statement: str, values: tuple[object, ...] | dict[str, object]) -> None:
-        """Run a statement that moves states; it must have moved so many requests."""
-        if self._db.execute(statement, values).rowcount != count:
-            raise JournalError(
-                "a request was not in the state that this move begins with; nothing was recorded. "
-                "This is a bug, or another process writes to this journal"
+    def _record_ended(self, no: int, ended: Sequence[Ended]) -> None:
+        results, attempts = [], []
+        for e in ended:
+            claim, state, outcome, sent_at, duration_s, counted, due_at, is_free = e
+            if (due_at is None) is (state is RequestState.RETRYING):
+                raise JournalError(f"request {claim.seq} is {state} with due time {due_at}")
+            if state not in sql.ENDINGS:
+                raise JournalError(f"request {claim.seq} may not move from in_flight to {state}")
+            # Plain texts and numbers: what only is one as well would be looked at twice by the driver.
+            verdict = str(outcome.verdict)
+            said = (outcome.http_status, outcome.error_code, outcome.message, outcome.request_id)
+            in_doubt = int(outcome.verdict is Verdict.AMBIGUOUS)
+            times = (sent_at, duration_s, due_at)
+            results.append(
+                (no, claim.seq, str(state), int(counted), int(is_free), in_doubt, verdict, *said, *times)
             )
+            if not state.is_final:
+                attempts.append((no, claim.seq, claim.sends + 1, sent_at, duration_s, verdict, *said))
+        if results:
+            _check_moved(self._db.executemany(sql.END_REQUEST, results), len(results))
+        if attempts:
+            self._db.executemany(sql.INSERT_ATTEMPT, attempts)
 
     def _found(self, statement: str, *values: object) -> list[list[Any]]:
         (found,) = self._db.execute(statement, values).fetchone()
@@ -267,7 +315,7 @@ class SqliteJournal(SqliteReader):
                 if run_no == no and first <= seq < cursor.seq:
                     cursors[run_no, first] = cursor._replace(seq=seq)
 
-    def _find(
+    def _claim(
         self,
         cursors: _Cursors,
         no: int,
@@ -287,7 +335,11 @@ class SqliteJournal(SqliteReader):
             for found in self._found(due, no, is_free, now, first, end, min(most, want))
         ]
         claims = [_claim(found[1:]) for found in _affordable(found_due, max_retries)[:want]]
+        if claims:
+            due_seqs = orjson.dumps([claim.seq for claim in claims])
+            _check_moved(self._db.execute(sql.CLAIM_DUE, (now, no, due_seqs)), len(claims))
         pending = sql.FIND_PENDING.format(not_barred=not_barred)
+        claim_pending = sql.CLAIM_PENDING.format(not_barred=not_barred)
         for shard in sorted(shards):
             missing = want - len(claims)
             if missing == 0:
@@ -298,6 +350,9 @@ class SqliteJournal(SqliteReader):
             if first >= shard.end:
                 continue
             found = [_claim(fields) for fields in self._found(pending, no, first, shard.end, missing)]
+            if found:
+                moved = self._db.execute(claim_pending, (now, no, found[0].seq, found[-1].seq))
+                _check_moved(moved, len(found))
             claims += found
             next_seq = found[-1].seq + 1 if len(found) == missing else shard.end
             cursors[no, shard.first] = _Cursor(next_seq, frozenset(barred))
@@ -359,8 +414,9 @@ _Cursors = dict[tuple[int, int], _Cursor]
 
 
 def _claim(fields: Sequence[Any]) -> Claim:
-    numbers, (in_doubt, is_retry, is_free) = fields[:7], fields[7:]
-    return Claim._make((*numbers, in_doubt == 1, is_retry == 1, is_free == 1))
+    seq, number, direction, payload, template, attempts, sends, in_doubt, is_retry, is_free = fields
+    flags = in_doubt == 1, is_retry == 1, is_free == 1
+    return Claim(seq, number, direction, payload, template, attempts, sends, *flags)
 
 
 def _affordable(due: list[list[Any]], max_retries: int | None) -> list[list[Any]]:
@@ -378,37 +434,13 @@ def _affordable(due: list[list[Any]], max_retries: int | None) -> list[list[Any]
     return affordable
 
 
-class _Shared(NamedTuple):
-    """What many results have in common, as `END_REQUESTS` and `INSERT_ATTEMPTS` name it."""
-
-    state: RequestState
-    counted: bool
-    is_free: bool
-    in_doubt: bool
-    verdict: Verdict
-    http_status: int | None
-    error_code: str
-    error: str
-
-
-def _alike(ended: Sequence[Ended], no: int) -> dict[_Shared, list[tuple[object, ...]]]:
-    """Results by what they have in common; most are accepted and differ in little."""
-    groups: dict[tuple[object, ...], list[tuple[object, ...]]] = {}
-    for e in ended:
-        outcome = e.outcome
-        shared = (
-            e.state,
-            e.counted,
-            e.is_free,
-            outcome.verdict is Verdict.AMBIGUOUS,
-            outcome.verdict,
-            outcome.http_status,
-            outcome.error_code,
-            outcome.message,
+def _check_moved(moved: sqlite3.Cursor, count: int) -> None:
+    """What moves states must have moved so many requests."""
+    if moved.rowcount != count:
+        raise JournalError(
+            "a request was not in the state that this move begins with; nothing was recorded. "
+            "This is a bug, or another process writes to this journal"
         )
-        row = (no, e.claim.seq, e.claim.sends + 1, e.sent_at, e.duration_s, outcome.request_id, e.due_at)
-        groups.setdefault(shared, []).append(row)
-    return {_Shared._make(shared): rows for shared, rows in groups.items()}
 
 
 def _request_rows(

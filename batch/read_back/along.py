@@ -10,13 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-import anyio
-
 from batch.clock import Clock, real_clock
 from batch.engine.advance import Ask
 from batch.engine.beginning import pacer_for
+from batch.engine.blocking import InTurn, RunBlocking, in_thread
 from batch.engine.controls import Controls
-from batch.engine.desk import RunBlocking, in_thread
 from batch.engine.retrying import Dice
 from batch.engine.run_options import RunOptions
 from batch.errors import UsageError
@@ -159,16 +157,3 @@ def why_not_to_go_on(wave: Verified) -> str:
         if wave.counts.get(proof)
     ]
     return f"of {total:,} requests that were read back, {', '.join(found)}" if found else ""
-
-
-class InTurn:
-    """Runs what blocks one at a time: between two waves, sending and reading back share the journal."""
-
-    def __init__(self, run_blocking: RunBlocking) -> None:
-        self._run_blocking = run_blocking
-        self._lock = anyio.Lock()
-
-    async def __call__(self, work: Callable[[], _T]) -> _T:
-        """As `batch.engine.desk.RunBlocking`."""
-        async with self._lock:
-            return await self._run_blocking(work)

@@ -18,9 +18,10 @@ import anyio
 import anyio.abc
 
 from batch.clock import Clock
+from batch.engine.blocking import RunBlocking, in_thread
 from batch.engine.breaker import Gate, OutageBreaker
 from batch.engine.controls import Controls
-from batch.engine.desk import Bell, RunBlocking, in_thread
+from batch.engine.desk import Bell
 from batch.engine.pacer import Pacer, Rate
 from batch.engine.retrying import Dice, backoff_s, state_after, throttle_wait_s
 from batch.engine.run_options import RunOptions

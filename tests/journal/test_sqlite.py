@@ -6,6 +6,7 @@ import random
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import pairwise
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from batch.errors import JournalError
+from batch.errors import BusyJournalError, JournalError
 from batch.journal import sql as journal_sql
 from batch.journal.events import Event
 from batch.journal.protocol import Journal
@@ -114,6 +115,65 @@ def test_a_journal_may_be_used_from_any_thread(journal: SqliteJournal) -> None:
     thread.start()
     thread.join()
     assert done == [0, 1]
+
+
+# --- exchanges in two steps -----------------------------------------------------------------------
+
+
+def test_what_is_not_committed_nobody_else_sees(journal: SqliteJournal, journal_path: Path) -> None:
+    """Nor does it survive its process: the next one finds what was committed, and gives that out."""
+    run_id = begun(journal, small_plan(9))
+    claims = claim(journal, run_id, 3)
+    with closing(SqliteReader(journal_path)) as reader:
+        before = look(reader, run_id)
+        claim(journal, run_id, 3, ended=[ended(one) for one in claims], commit=False)
+        assert look(reader, run_id) == before
+    journal.close()
+    with closing(SqliteJournal(journal_path)) as next_one:
+        assert look(next_one, run_id) == before
+        assert next_one.begin(run_id, START + 1) == 3
+        assert seqs(claim(next_one, run_id, 4)) == [0, 1, 2, 3]
+
+
+def test_claims_of_a_second_step_that_failed_are_given_out_later(journal_path: Path) -> None:
+    """The disk filled up between the two: nothing was recorded, and nothing is skipped."""
+
+    class Filling(SqliteJournal):
+        is_full = False
+
+        def _commit(self) -> None:
+            if self.is_full:
+                raise sqlite3.OperationalError("database or disk is full")
+            super()._commit()
+
+    with closing(Filling(journal_path)) as journal:
+        run_id = begun(journal, small_plan(50))
+        (one,) = claim(journal, run_id, 1)
+        before = look(journal, run_id)
+        claim(journal, run_id, 20, ended=[ended(one)], commit=False)
+        journal.is_full = True
+        with pytest.raises(JournalError, match="full"):
+            journal.commit()
+        journal.is_full = False
+        assert look(journal, run_id) == before
+        assert seqs(claim(journal, run_id, 50, released=[one.seq])) == list(range(50))
+
+
+def test_an_exchange_in_the_event_loop_waits_for_no_other_process(
+    journal: SqliteJournal, journal_path: Path
+) -> None:
+    """It says at once that another is writing; the same exchange in a thread waits for it."""
+    run_id = begun(journal, small_plan(5))
+    with closing(sqlite3.connect(journal_path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        began_s = time.monotonic()
+        with pytest.raises(BusyJournalError):
+            claim(journal, run_id, 2, commit=False)
+        assert time.monotonic() - began_s < 5
+        let_go = threading.Timer(0.2, other.execute, ["ROLLBACK"])
+        let_go.start()
+        assert seqs(claim(journal, run_id, 2)) == [0, 1]
+        let_go.join()
 
 
 # --- readers --------------------------------------------------------------------------------------

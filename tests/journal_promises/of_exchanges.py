@@ -292,6 +292,43 @@ class ExchangePromises:
         assert journal.exchange(run_id) == []
         assert look(journal, run_id) == before
 
+    def test_an_exchange_in_two_steps_does_the_same(self, journal: Journal, reread: Reread) -> None:
+        """Without its commit it gives the claims; once `commit` has returned, all of it is on disk."""
+        run_id = begun(journal, small_plan(6))
+        first = claim(journal, run_id, 3)
+        claims = claim(
+            journal,
+            run_id,
+            2,
+            ended=[ended(first[0]), retrying(first[1], START + 9)],
+            released=[first[2].seq],
+            events=[Event(START, "paused", {"wait_s": 1})],
+            commit=False,
+        )
+        assert seqs(claims) == [2, 3]
+        journal.commit()
+        assert reread().counts(run_id) == Counts(pending=2, in_flight=2, retrying=1, succeeded=1)
+        assert [event.kind for event in reread().events(run_id)] == ["paused"]
+        assert seqs(claim(journal, run_id, 9)) == [4, 5]
+
+    def test_nothing_is_exchanged_while_an_exchange_is_open(self, journal: Journal) -> None:
+        """Its claims would count with a commit that nobody has asked for; the open one stays as it is."""
+        run_id = begun(journal, small_plan(6))
+        claim(journal, run_id, 2, commit=False)
+        with pytest.raises(JournalError):
+            claim(journal, run_id, 2, commit=False)
+        journal.commit()
+        assert seqs(claim(journal, run_id, 2)) == [2, 3]
+
+    @pytest.mark.parametrize("is_open", [False, True])
+    def test_a_refused_exchange_leaves_nothing_open(self, journal: Journal, is_open: bool) -> None:
+        """The next is made as if it had never been."""
+        run_id = begun(journal, small_plan(6))
+        (one,) = claim(journal, run_id, 1)
+        self.refuses(journal, run_id, released=[one.seq, 5], commit=not is_open)
+        assert seqs(claim(journal, run_id, 9, released=[one.seq], commit=False)) == [0, 1, 2, 3, 4, 5]
+        journal.commit()
+
     def test_runs_do_not_mix(self, journal: Journal) -> None:
         """Claims, results and events of one run leave another as it was."""
         other = begun(journal, small_plan(4))

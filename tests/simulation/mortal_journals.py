@@ -29,14 +29,15 @@ class MortalSqliteJournal(SqliteJournal):
         # Nobody pulls the plug of this machine: a process that dies leaves its writes to the kernel.
         self._db.execute("PRAGMA synchronous=OFF")
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _begin(self) -> None:
         self._world.step("before a transaction")
-        with super()._transaction():
-            yield
-            self._world.step("before a commit")
-            if self._world.is_disk_full():
-                raise sqlite3.OperationalError("database or disk is full")
+        super()._begin()
+
+    def _commit(self) -> None:
+        self._world.step("before a commit")
+        if self._world.is_disk_full():
+            raise sqlite3.OperationalError("database or disk is full")
+        super()._commit()
         self._world.step("after a commit")
 
     def exchange(self, run_id: str, **what: Any) -> list[Claim]:
@@ -71,10 +72,15 @@ class MortalMemoryJournal(MemoryJournal):
             return super().begin(run_id, at)
 
     def exchange(self, run_id: str, **what: Any) -> list[Claim]:
+        # It keeps nothing apart until the commit, so that what may happen to one happens here.
         with self._mortal():
             claims = super().exchange(run_id, **what)
         self._world.claimed(claims, what.get("want", 0))
         return claims
+
+    def commit(self) -> None:
+        super().commit()
+        self._world.step("after a commit")
 
     def end(self, run_id: str, reason: StopReason, at: float) -> None:
         with self._mortal():
@@ -89,7 +95,8 @@ class MortalMemoryJournal(MemoryJournal):
         self._world.step("after a commit")
 
     def reborn(self) -> MortalMemoryJournal:
-        """As it is: what was committed stays."""
+        """As it is: what was committed stays, and what was left open counts as committed."""
+        super().commit()
         return self
 
     def is_sound(self) -> bool:

@@ -140,8 +140,8 @@ def claims_kept_by_a_stopped_run(patch: pytest.MonkeyPatch) -> None:
 
 def doubt_forgotten(patch: pytest.MonkeyPatch) -> None:
     """A request whose answer was lost, and that then fails, is said to have failed for certain."""
-    end = journal_sql.END_REQUESTS.replace("MAX(in_doubt, :in_doubt)", "0 * :in_doubt")
-    patch.setattr(journal_sql, "END_REQUESTS", end)
+    end = journal_sql.END_REQUEST.replace("MAX(in_doubt, ?6)", "0 * ?6")
+    patch.setattr(journal_sql, "END_REQUEST", end)
 
 
 def canary_outrun(patch: pytest.MonkeyPatch) -> None:
