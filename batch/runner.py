@@ -412,7 +412,8 @@ class Engine:
 
     async def _attempt(self, me: Worker, departure: Departure) -> None:
         claim = departure.claim
-        sent_at, started_s = self._clock.utc(), self._clock.now()
+        started_s = self._clock.now()
+        sent_at = self._clock.utc_of(started_s)
         outcome = ABORTED
         me.since_s = started_s
         try:

@@ -39,10 +39,13 @@ class OutageBreaker:
 
     def told(self, outcome: Outcome, now_s: float) -> float | None:
         """Take in one outcome; returns for how many seconds everyone is to pause, if a pause begins here."""
+        if outcome.verdict is Verdict.ACCEPTED:
+            self.accepted()
+            return None
         if not _is_outage(outcome):
             self._in_a_row = 0
-            if self.gate is not Gate.OPEN or outcome.verdict is Verdict.ACCEPTED:
-                self.gate, self.since_s, self.failed_probes = Gate.CLOSED, None, 0
+            if self.gate is not Gate.OPEN:
+                self._close()
             return None
         self.last_outcome = outcome
         self._in_a_row += 1
@@ -57,6 +60,17 @@ class OutageBreaker:
                 self.since_s = now_s
         self.gate = Gate.OPEN
         return float(min(self._cap_s, self._first_pause_s * 2.0 ** min(self.failed_probes, 30)))
+
+    def accepted(self) -> bool:
+        """Take in that a request was accepted; returns whether an outage is over with it."""
+        self._in_a_row = 0
+        if self.gate is Gate.CLOSED:
+            return False
+        self._close()
+        return True
+
+    def _close(self) -> None:
+        self.gate, self.since_s, self.failed_probes = Gate.CLOSED, None, 0
 
     def pause_is_over(self) -> None:
         """The pause that `told` asked for has passed: let one request find out."""
@@ -134,15 +148,20 @@ class SafetyBreaker:
 
     def told(self, state: RequestState, outcome: Outcome, template_id: int) -> str | None:
         """Take in how one request ended for good; returns why to halt, or None."""
-        self.ended += 1
         if state is RequestState.SUCCEEDED:
-            self._same_count = 0
-            self._same = None
-            self._accepted_templates.add(template_id)
+            self.accepted(template_id)
             return None
+        self.ended += 1
         self.failures += 1
         self._quarantine(outcome, template_id)
         return self._lost(outcome) or self._identical(outcome) or self._over()
+
+    def accepted(self, template_id: int) -> None:
+        """Take in that one request was accepted."""
+        self.ended += 1
+        self._same_count = 0
+        self._same = None
+        self._accepted_templates.add(template_id)
 
     def _lost(self, outcome: Outcome) -> str | None:
         if outcome.advice is Advice.WRONG_ADDRESS:

@@ -66,15 +66,33 @@ class Judge:
         self, claim: Claim, outcome: Outcome, *, sent_at: float, started_s: float, desk: Desk
     ) -> tuple[StopReason, str] | None:
         """Take in how a send ended and put its result on the desk; returns why to stop, or None."""
-        now = self._clock.now()
         self._stops.clear()
+        if outcome.verdict is Verdict.ACCEPTED:
+            self._accepted(claim, outcome, sent_at, started_s, desk)
+        else:
+            self._failed(claim, outcome, sent_at, started_s, desk)
+        return self._stops[0] if self._stops else None
+
+    def _accepted(self, claim: Claim, outcome: Outcome, sent_at: float, started_s: float, desk: Desk) -> None:
+        """What nearly all outcomes are: little is to be decided, and whatever trouble there was is over."""
+        if outcome.advice is Advice.GO_ON and outcome.rate_per_s is None:
+            self._throttles, self._throttled_since_s = 0, None
+        else:
+            self._heed(outcome, started_s, desk)
+        if self.outage.accepted():
+            desk.note("outage_over")
+        self._budget.succeeded()
+        self._pacer.accepted(started_s)
+        took_s = self._clock.now() - started_s
+        desk.put(Ended(claim, RequestState.SUCCEEDED, outcome, sent_at, took_s))
+        self.safety.accepted(claim.template_id)
+
+    def _failed(self, claim: Claim, outcome: Outcome, sent_at: float, started_s: float, desk: Desk) -> None:
+        now = self._clock.now()
         self._heed(outcome, started_s, desk)
         if outcome is not ABORTED:
             self._heed_outage(outcome, now, desk)
         counted = self._counts(outcome)
-        if outcome.verdict is Verdict.ACCEPTED:
-            self._budget.succeeded()
-            self._pacer.accepted(started_s)
         in_doubt = claim.in_doubt or outcome.verdict is Verdict.AMBIGUOUS
         state = state_after(outcome, claim.attempts + counted, in_doubt=in_doubt, policy=self._policy)
         due_at = None
@@ -83,7 +101,6 @@ class Judge:
         desk.put(Ended(claim, state, outcome, sent_at, now - started_s, counted, due_at, is_free=not counted))
         if state.is_final:
             self._judge_safety(claim, state, outcome, desk)
-        return self._stops[0] if self._stops else None
 
     def lasted_too_long(self) -> tuple[StopReason, str] | None:
         """Why to stop waiting for an API that has accepted nothing for too long, or None."""

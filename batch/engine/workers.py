@@ -28,13 +28,15 @@ class Worker:
     cancelled by when that was too long ago.
     """
 
-    __slots__ = ("_departure", "_event", "scope", "since_s")
+    __slots__ = ("_departure", "_event", "_new_event", "scope", "since_s")
 
     def __init__(self, departure: Departure) -> None:
         self.scope = anyio.CancelScope()
         self.since_s = math.inf
         self._departure: Departure | None = departure
         self._event: anyio.Event | None = None
+        # Asked for by its class's name, each event would look anew for the library whose event loop this is.
+        self._new_event = type(anyio.Event())
 
     def hand(self, departure: Departure) -> None:
         """Give it a request to send."""
@@ -45,7 +47,7 @@ class Worker:
     async def handed(self) -> Departure:
         """The next request to send, once there is one."""
         if self._departure is None:
-            self._event = anyio.Event()
+            self._event = self._new_event()
             await self._event.wait()
             self._event = None
         departure, self._departure = self._departure, None
