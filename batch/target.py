@@ -6,9 +6,8 @@ knows of HTTP libraries or of the API's bodies: everyone speaks of verdicts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Verdict(StrEnum):
@@ -32,8 +31,7 @@ class Advice(StrEnum):
     SUSPICIOUS = "suspicious"  #: answered, but not by the API (an HTML page with 200)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How one attempt ended. Everything but the verdict is for the report and the pacer.
 
     `message` is the server's own words or ours, one line, at most 300 characters, without secrets.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 
 from batch.journal.events import Event
@@ -154,7 +153,7 @@ class Night:
             case Verdict.AMBIGUOUS:
                 state = RequestState.UNKNOWN
         request_id = f"req_{self._dice.getrandbits(64):016x}" if outcome.http_status else ""
-        outcome = replace(outcome, request_id=request_id)
+        outcome = outcome._replace(request_id=request_id)
         ended = Ended(claim, state, outcome, self.at, took_s, counted, due_at, is_free=not counted)
         self._journal.exchange(self._run_id, ended=[ended])
         if outcome.http_status == 429:

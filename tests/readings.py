@@ -67,7 +67,7 @@ class PlayedReadable:
         finally:
             self.in_flight -= 1
         answer = self.answer(read)
-        return answer if isinstance(answer, tuple) else (answer, None)
+        return (answer, None) if isinstance(answer, Outcome) else answer
 
     async def read_numbers(self) -> tuple[Outcome, AttachedNumbers | None]:
         return READ, AttachedNumbers.of({})

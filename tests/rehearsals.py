@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import anyio
@@ -43,7 +43,7 @@ THROTTLED = Outcome(Verdict.TRANSIENT, Advice.THROTTLED, 429, "TOO_MANY_REQUESTS
 
 def throttled(retry_after_s: float) -> Outcome:
     """429, and how long to wait."""
-    return replace(THROTTLED, retry_after_s=retry_after_s)
+    return THROTTLED._replace(retry_after_s=retry_after_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -289,7 +288,7 @@ def test_nothing_that_a_report_says_can_run(journal: Journal, folder: Path) -> N
     draft.row(2, "+14155550100", "", "", "\t=1").request(14155550100, template="-voice")
     draft.row(3, "=1", "", "", "+1+1").reject(Problem("=x", "=y", "=z"))
     run_id = create(journal, draft.plan())
-    hostile = replace(NO_KEY, error_code="=code", message="@message", request_id="-id")
+    hostile = NO_KEY._replace(error_code="=code", message="@message", request_id="-id")
     play(journal, run_id, {0: ((RequestState.FAILED, hostile),)})
     write_report(journal, run_id, folder, formats=("csv",))
     with (folder / "results.csv").open(newline="") as file:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Collection
-from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -221,7 +220,7 @@ def test_a_run_that_has_only_to_wait_says_until_when() -> None:
     """An hour that the API asks for one request is not sat out: all others go, then the run ends."""
     done = rehearse(
         small_plan(30),
-        lambda sent: replace(SERVER_ERROR, retry_after_s=3_600) if sent.index == 3 else ACCEPTED,
+        lambda sent: SERVER_ERROR._replace(retry_after_s=3_600) if sent.index == 3 else ACCEPTED,
     )
 
     assert done.ending is not None
@@ -233,7 +232,7 @@ def test_a_run_that_has_only_to_wait_says_until_when() -> None:
 
 def test_a_run_that_is_resumed_too_early_sends_nothing() -> None:
     """It says again when to come back, and is done when it is resumed after that."""
-    first = rehearse(small_plan(1), lambda _: replace(SERVER_ERROR, retry_after_s=3_600))
+    first = rehearse(small_plan(1), lambda _: SERVER_ERROR._replace(retry_after_s=3_600))
     early = rehearse(small_plan(1), again=first, wall_ahead_s=1_800)
     late = rehearse(small_plan(1), again=first, wall_ahead_s=3_700)
 

@@ -116,8 +116,8 @@ def test_the_command_retries_exactly_the_cause(kind: str, tmp_path: Path) -> Non
             ("voice", "outbound", 14155550101, lost),
             ("backup", "outbound", 14155550102, lost),
             ("voice", "outbound", 14155550103, down),
-            ("backup", "outbound", 14155550104, replace(down, message="HTTP 500 with an HTML page")),
-            ("a 'b'", "outbound", 14155550105, replace(down, error_code="IT'S $BAD")),
+            ("backup", "outbound", 14155550104, down._replace(message="HTTP 500 with an HTML page")),
+            ("a 'b'", "outbound", 14155550105, down._replace(error_code="IT'S $BAD")),
         ],
     )
     for cause in causes_of(journal, run_id):

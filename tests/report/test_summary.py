@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -276,7 +275,7 @@ def test_no_whole_phone_number_is_in_the_text() -> None:
 def test_many_causes_are_told_shortly() -> None:
     """Of a hundred causes the text tells the biggest, and where the others are."""
     endings = {
-        seq: ((FAILED, replace(NOT_FOUND, message=f"because of {chr(97 + seq) * 3}")),) for seq in range(20)
+        seq: ((FAILED, NOT_FOUND._replace(message=f"because of {chr(97 + seq) * 3}")),) for seq in range(20)
     }
     journal, run_id = run_of(endings, requests=20)
     text = text_of(summarise(journal, run_id))
@@ -287,7 +286,7 @@ def test_many_causes_are_told_shortly() -> None:
 
 def test_a_message_cannot_take_over_the_terminal() -> None:
     """Control characters in what the API says do not reach the terminal."""
-    endings = {0: ((FAILED, replace(NOT_FOUND, message="\x1b[2J\r\ngone", error_code="\x07X")),)}
+    endings = {0: ((FAILED, NOT_FOUND._replace(message="\x1b[2J\r\ngone", error_code="\x07X")),)}
     journal, run_id = run_of(endings, requests=1)
     text = text_of(summarise(journal, run_id))
     assert all(line.isprintable() for line in text.splitlines())
