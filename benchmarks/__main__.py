@@ -114,19 +114,27 @@ def others(rounds: int, folder: Path) -> list[Row]:
 
 
 def latency(rounds: int, folder: Path) -> list[Row]:
-    """The share of what so many connections can do against a server that takes 50 ms."""
+    """The share of what so many connections can do against a server that takes 50 ms.
+
+    Once of a whole run, with its beginning and its end, and once from the first request to the last, by the
+    server's account.
+    """
     del folder
     rows = []
     for connections, goal in ((16, ""), (64, "≥ 0.9"), (256, "then ≥ 0.95")):
         row = Row(
             f"50-ms server, {connections} connections", goal, unit="/s", peer_name="connections ÷ 50 ms"
         )
+        sending = Row("… while it sends", "", unit="/s", peer_name=row.peer_name)
         with load_server(50) as base_url:
             for _ in range(rounds):
                 count = connections * 100
                 row.ours.append(_sent("engine", base_url, connections, count=count)["rows_per_s"])
-                row.peers.append(connections / 0.05)
-        rows.append(row)
+                seen = _seen(base_url)
+                sending.ours.append((len(seen) - 1) / (seen[-1] - seen[0]))
+                for one in (row, sending):
+                    one.peers.append(connections / 0.05)
+        rows += [row, sending]
     return rows
 
 
@@ -140,14 +148,19 @@ def pacing(rounds: int, folder: Path) -> list[Row]:
         with load_server() as base_url:
             for _ in range(rounds):
                 _sent("engine", base_url, 64, count=rate * 6, rate=f"{rate}/s")
-                with urllib.request.urlopen(f"{base_url}/seen") as answer:
-                    seen: list[float] = sorted(json.load(answer))
+                seen = _seen(base_url)
                 mean.ours.append((len(seen) - 1) / (seen[-1] - seen[0]))
                 mean.peers.append(float(rate))
                 worst.ours.append(float(_most_in_a_second(seen)))
                 worst.peers.append(float(rate))
         rows += [mean, worst]
     return rows
+
+
+def _seen(base_url: str) -> list[float]:
+    """When each request arrived, in seconds of the server's steady clock, in order."""
+    with urllib.request.urlopen(f"{base_url}/seen") as answer:
+        return sorted(json.load(answer))
 
 
 def _most_in_a_second(times: list[float]) -> int:
