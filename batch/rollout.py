@@ -29,6 +29,7 @@ import anyio
 import anyio.abc
 
 from batch.clock import real_clock
+from batch.engine.blocking import OwnThread
 from batch.engine.mailbox import Mailbox, obey_letters
 from batch.errors import BatchError, ReportError
 from batch.journal.protocol import ROLLS_BACK, Counts, Journal, NewRun, Pick, RunRecord
@@ -285,33 +286,36 @@ class Rollout:
         from batch.read_back.along import ReadAlong, send_reading_along
 
         options = sending.run_options()
-        if sending.snapshot or sending.verify:
-            return await send_reading_along(
-                self.journal,
-                run_id,
-                target,
-                options,
-                is_to_snapshot=sending.snapshot,
-                is_to_verify=sending.verify,
-                progress=progress,
-                reading_progress=reading_progress,
-                controls=controls,
-                clock=real_clock(),
-                say=say,
-                ask=ask,
+        with OwnThread() as in_own_thread:
+            if sending.snapshot or sending.verify:
+                return await send_reading_along(
+                    self.journal,
+                    run_id,
+                    target,
+                    options,
+                    is_to_snapshot=sending.snapshot,
+                    is_to_verify=sending.verify,
+                    progress=progress,
+                    reading_progress=reading_progress,
+                    controls=controls,
+                    clock=real_clock(),
+                    run_blocking=in_own_thread,
+                    say=say,
+                    ask=ask,
+                )
+            return ReadAlong(
+                await run(
+                    self.journal,
+                    run_id,
+                    target,
+                    options,
+                    progress=progress,
+                    controls=controls,
+                    clock=real_clock(),
+                    run_blocking=in_own_thread,
+                    ask=ask,
+                )
             )
-        return ReadAlong(
-            await run(
-                self.journal,
-                run_id,
-                target,
-                options,
-                progress=progress,
-                controls=controls,
-                clock=real_clock(),
-                ask=ask,
-            )
-        )
 
     async def _at(
         self,

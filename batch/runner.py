@@ -382,7 +382,6 @@ class Engine:
             and self._reason is None
             and not self._steering.is_held
             and self._in_flight < self._crew.limit
-            and self.desk.unsaved < self._crew.limit
             and not (self._in_flight and self._judge.outage.gate is Gate.PROBING)
         )
 

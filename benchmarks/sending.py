@@ -26,6 +26,7 @@ from batch.bland.api import BlandTarget
 from batch.bland.credentials import ApiKey
 from batch.clock import real_clock
 from batch.destinations import Carrier
+from batch.engine.blocking import OwnThread
 from batch.engine.pacer import parse_rates
 from batch.journal.protocol import NewRun
 from batch.journal.sqlite import SqliteJournal
@@ -87,7 +88,10 @@ async def engine(base_url: str, count: int, connections: int, rate: str, transpo
         options = RunOptions(rates=parse_rates(rate), concurrency=connections)
         async with BlandTarget(base_url, _KEY, connections=connections, transport=transport) as target:
             began = time.perf_counter()
-            ending = await run(journal, run_id, target, options, clock=real_clock())
+            with OwnThread() as in_own_thread:
+                ending = await run(
+                    journal, run_id, target, options, clock=real_clock(), run_blocking=in_own_thread
+                )
             took_s = time.perf_counter() - began
         journal.close()
         assert ending.counts.succeeded == count, ending
