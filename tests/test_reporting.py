@@ -261,6 +261,41 @@ def test_a_duplicate_names_the_row_it_repeats(journal: Journal, folder: Path) ->
     ]
 
 
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(1, 3), st.integers(1, 3)), min_size=1, max_size=12),
+    st.data(),
+)
+def test_duplicates_name_their_rows_wherever_those_stand(
+    rows: list[tuple[bool, int, int]], data: st.DataObject
+) -> None:
+    """Over rows that are left out, rows of several requests and several sheets, each is named as it is."""
+    draft = Draft()
+    header = ("phone_number", "direction", "template")
+    draft.sheet("sheet0.csv", *header)
+    places: list[tuple[int, int]] = []
+    expected: list[str] = []
+    row = 1
+    for begins_sheet, step, count in rows:
+        if begins_sheet and places:
+            draft.sheet(f"sheet{len(draft.pins)}.csv", *header)
+            row = 1
+        row += step
+        draft.row(row, "", "", "")
+        here = len(draft.pins) - 1, row
+        for _ in range(count):
+            other = data.draw(st.none() | st.integers(0, len(places) - 1)) if places else None
+            draft.request(14155550100 + len(places), duplicate_of=-1 if other is None else other)
+            sheet_id, at = here if other is None else places[other]
+            of = f"sheet{sheet_id}.csv:{at}" if sheet_id != here[0] else f"{at}"
+            expected.append("" if other is None else f"duplicate of row {of}")
+            places.append(here)
+    journal = MemoryJournal()
+    run_id = create(journal, draft.plan())
+    with tempfile.TemporaryDirectory() as folder:
+        write_report(journal, run_id, Path(folder), formats=["csv"])
+        assert [line["result_note"] for line in read(Path(folder) / "results.csv")] == expected
+
+
 hostile = st.text(alphabet=st.sampled_from("=+-@\t\r\n'\",; 0123456789abcé＝\u00a0\ufeff\0|"), max_size=10)
 
 

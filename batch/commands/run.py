@@ -93,8 +93,10 @@ def command(
 
     with Rollout(place, "run", formats=options.formats()) as rollout:
         run_id = rollout.pin(plan, destination, sending, also=origins(ctx, given.templates))
+        at_pace = pace(plan.to_send_count, sending)
+        del plan  # from here on the journal has it: of a million rows it would be held all night for nothing
         talk.say(
-            f"Run {run_id}: sending to {destination.in_words} {pace(plan.to_send_count, sending)}.",
+            f"Run {run_id}: sending to {destination.in_words} {at_pace}.",
             event="run",
             run=run_id,
             folder=str(place.path / run_id),

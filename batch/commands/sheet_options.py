@@ -82,6 +82,7 @@ class SheetArguments:
         `SheetError` and `TemplateError`.
         """
         from batch.bland.payloads import SCHEMA
+        from batch.heap import give_back_freed
         from batch.planning import PlanOptions, make_plan
         from batch.sheets.opening import open_sheets
         from batch.templates.folder import TemplateFolder
@@ -95,6 +96,7 @@ class SheetArguments:
             keep_cells=keep_cells,
             keep_secrets=keep_secrets,
         )
+        give_back_freed()
         sheets = open_sheets(self.paths, self.sheet_options, blocks=SCHEMA.blocks)
         return make_plan(sheets, TemplateFolder(self.templates, SCHEMA), options)
 

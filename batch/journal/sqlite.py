@@ -62,7 +62,7 @@ class SqliteJournal(SqliteReader):
                     self._db.execute(statement)
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("PRAGMA foreign_keys=ON")
-        self._db.execute("PRAGMA cache_size=-65536")
+        self._db.execute("PRAGMA cache_size=-16384")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

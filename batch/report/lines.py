@@ -7,7 +7,7 @@ and are merged here, so that a report of a million lines is made in constant mem
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -64,8 +64,7 @@ class Lines:
         self._names = [guard(printable(sheet.name)) for sheet in run.sheets]
         self._run_cell = guard(run.id)
         self._is_taken_back = run.rolls_back is not None
-        self._seqs = array("q")
-        self._places = array("q")
+        self._places = _Places()
         self._verifications = journal.verifications(run.id)
         self._verification = next(self._verifications, None)
         self._verified_columns = () if self._verification is None else VERIFIED_COLUMNS
@@ -103,8 +102,7 @@ class Lines:
         cells[shape.template] = guard(template)
         if shape.number_to is not None:
             cells[shape.number_to] = ""
-        self._seqs.append(seq)
-        self._places.append(sheet_id << 32 | row)
+        self._places.add(seq, sheet_id, row)
         is_well = state is RequestState.SUCCEEDED or state is RequestState.SKIPPED
         if state is RequestState.SKIPPED:
             note = self._skipped(result, note)
@@ -174,10 +172,10 @@ class Lines:
         if result.duplicate_of is None:
             why = f"unchanged: in force since run {result.unchanged_since}"
             return f"{why}; {note}" if note else why
-        at = bisect_left(self._seqs, result.duplicate_of)
         why = "duplicate of an earlier row"
-        if at < len(self._seqs) and self._seqs[at] == result.duplicate_of:
-            sheet_id, row = self._places[at] >> 32, self._places[at] & 0xFFFFFFFF
+        place = self._places.of(result.duplicate_of)
+        if place is not None:
+            sheet_id, row = place
             other = f"{self._run.sheets[sheet_id].name}:" if sheet_id != result.sheet_id else ""
             why = f"duplicate of row {other}{row}"
         return f"{why}; {note}" if note else why
@@ -253,6 +251,32 @@ class _Union:
                 )
             )
         return cls(tuple(header), tuple(shapes))
+
+
+class _Places:
+    """The sheet and row of each request, by stretches: most are of the row after that of the one before."""
+
+    def __init__(self) -> None:
+        self._firsts = array("q")
+        self._ends = array("q")
+        self._shifts = array("q")
+
+    def add(self, seq: int, sheet_id: int, row: int) -> None:
+        """A request, after all that have a lower seq."""
+        shift = (sheet_id << 32 | row) - seq
+        if not self._ends or self._ends[-1] != seq or self._shifts[-1] != shift:
+            self._firsts.append(seq)
+            self._shifts.append(shift)
+            self._ends.append(seq)
+        self._ends[-1] += 1
+
+    def of(self, seq: int) -> tuple[int, int] | None:
+        """The sheet and row of a request, or None if it was not added."""
+        at = bisect_right(self._firsts, seq) - 1
+        if at < 0 or seq >= self._ends[at]:
+            return None
+        place = self._shifts[at] + seq
+        return place >> 32, place & 0xFFFFFFFF
 
 
 class _Rows:
