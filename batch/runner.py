@@ -137,6 +137,8 @@ class Engine:
         self._idle: deque[Worker] = deque()
         self._deadlines = Deadlines(options.deadline_s, clock.now)
         self._in_flight = 0
+        #: With fewer claims than that to be sent, more are asked for.
+        self._few = 0.0
         self._pacer = pacer
         self._crew = Crew(options.concurrency, pacer)
         self._budget = RetryBudget(options.retry)
@@ -343,6 +345,7 @@ class Engine:
             return 0
         self.desk.group(min(self._crew.limit // 4, math.ceil(self._pacer.rate_per_s / 100)))
         ahead = self._ahead()
+        self._few = ahead / 2
         want = ahead - len(self.desk.ready)
         return 0 if 2 * want < ahead else want
 
@@ -391,7 +394,7 @@ class Engine:
         if ready.claim.is_paid:
             self._budget.spend()
         self._in_flight += 1
-        if 2 * len(self.desk.ready) < self._ahead():
+        if len(self.desk.ready) < self._few:
             self.desk.look_again()
         return Departure(ready.claim, ready.payload, self._pacer.last_left_s)
 
