@@ -88,6 +88,12 @@ class ReportError(BatchError):
     exit_code = 74
 
 
+class InterruptedReportError(ReportError):
+    """The run has ended; the operator has interrupted the writing of its report."""
+
+    exit_code = 130
+
+
 class WorkbookError(ReportError):
     """The workbook cannot be put together; a report without it can be written."""
 

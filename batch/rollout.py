@@ -31,7 +31,7 @@ import anyio.abc
 from batch.clock import real_clock
 from batch.engine.blocking import OwnThread
 from batch.engine.mailbox import Mailbox, obey_letters
-from batch.errors import BatchError, ReportError
+from batch.errors import BatchError, InterruptedReportError, ReportError
 from batch.journal.protocol import ROLLS_BACK, Counts, Journal, NewRun, Pick, RunRecord
 from batch.progress import Progress, Silent, default_progress
 from batch.runner import Controls, RunOptions, run
@@ -202,7 +202,7 @@ class Rollout:
         interrupting a notebook's cell; `say` is told, in words for the operator. Orders from another
         terminal are obeyed. `reading_progress` makes what shows a round of reads. Between waves `ask` asks,
         and without it the thresholds decide. Raises what made it impossible to go on, once the report is
-        written.
+        written, and `InterruptedReportError` if SIGINT comes while it is.
         """
         self._named(run_id)
         options = sending.run_options()
@@ -228,6 +228,8 @@ class Rollout:
             report = self.report(run_id)
         except ReportError as error:
             report_error = error
+        except KeyboardInterrupt:
+            raise InterruptedReportError(_unreported(run_id, done.ending.counts)) from None
         return Finished(
             run_id,
             folder,
@@ -448,6 +450,19 @@ def _new_run(destination: Destination, sending: Sending, also: Mapping[str, obje
         account=destination.account,
         options={**sending.pinned(), **destination.pinned, **(also or {})},
         version=__version__,
+    )
+
+
+def _unreported(run_id: str, counts: Counts) -> str:
+    """What an operator must know who does not wait for the report."""
+    ends = ("succeeded", "failed", "unknown", "skipped", "left")
+    said = [f"{count:,} {end}" for end in ends if (count := getattr(counts, end))]
+    ways = [f"`sipbatch report {run_id}` writes the report"]
+    if counts.left:
+        ways.append(f"`sipbatch resume {run_id}` sends what is left")
+    return (
+        f"interrupted while the report was being written. Run {run_id} itself had ended, and the journal has "
+        f"all of it: {', '.join(said)}. {', '.join(ways)}"
     )
 
 

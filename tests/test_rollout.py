@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 
 import anyio
@@ -15,7 +16,13 @@ import pytest
 
 from batch.bland.credentials import ApiKey
 from batch.destinations import EmbeddedSandbox, Given, Live, pinned_destination
-from batch.errors import CredentialsError, LockedError, UnreachableError, UsageError
+from batch.errors import (
+    CredentialsError,
+    InterruptedReportError,
+    LockedError,
+    UnreachableError,
+    UsageError,
+)
 from batch.rollout import Finished, Rollout, Sending, check_reachable, in_event_loop
 from batch.states import RunState, StopReason
 from batch.target import Outcome
@@ -110,6 +117,38 @@ def test_report_that_cannot_be_written_is_exit_74_and_harms_nothing(workspace: W
         assert f"`sipbatch report {run_id}`" in str(finished.report_error)
         assert finished.counts.succeeded == 3
         workspace.run_folder(run_id).unlink()
+        assert rollout.report(run_id).results.exists()
+
+
+@pytest.mark.parametrize("stops_at", [None, 8])
+def test_interrupting_the_report_says_where_the_run_stands(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, stops_at: int | None
+) -> None:
+    """Who presses Ctrl-C twice, and once too late, hears what was sent, and how to have the report."""
+
+    async def answer(nth: int) -> Outcome:
+        if nth == stops_at:
+            os.kill(os.getpid(), signal.SIGINT)
+            await anyio.sleep(0.05)
+        return ACCEPTED
+
+    def interrupted(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+
+    destination = Given(ToldTarget(answer))
+    with Rollout(workspace, "run") as rollout:
+        run_id = rollout.pin(small_plan(500), destination, FAST)
+        with monkeypatch.context() as patch:
+            patch.setattr("batch.reporting.write_report", interrupted)
+            with pytest.raises(InterruptedReportError) as caught:
+                rollout.send(run_id, destination, FAST)
+        counts = rollout.journal.counts(run_id)
+        assert caught.value.exit_code == 130
+        assert f"{counts.succeeded} succeeded" in str(caught.value)
+        assert f"`sipbatch report {run_id}`" in str(caught.value)
+        assert (f"{counts.left} left" in str(caught.value)) is (stops_at is not None)
+        assert (f"`sipbatch resume {run_id}`" in str(caught.value)) is (stops_at is not None)
         assert rollout.report(run_id).results.exists()
 
 
