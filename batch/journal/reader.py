@@ -186,7 +186,7 @@ class SqliteReader:
         """The run's requests cut into shards of `size`, in order; those with nothing left are left out."""
         no = self._no(run_id)
         with self._reading():
-            found = self._db.execute(sql.SELECT_SHARDS, (size, no)).fetchall()
+            found = self._db.execute(sql.SELECT_SHARDS, {"no": no, "size": size}).fetchall()
         return [Shard(index * size, (index + 1) * size) for (index,) in found]
 
     def left(self, run_id: str) -> Left:

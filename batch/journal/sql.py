@@ -178,28 +178,38 @@ options, parent, version, template_digests, warnings"""
 SELECT_RUNS = f"SELECT {_RUN_COLUMNS} FROM runs ORDER BY no"
 SELECT_RUN = f"SELECT {_RUN_COLUMNS} FROM runs WHERE no = ?"
 
+SELECT_LOST = "SELECT seq FROM requests WHERE run_no = ? AND state = 'in_flight'"
 NOTE_LOST = """
 INSERT INTO attempts (run_no, seq, send, sent_at, duration_s, verdict, http_status, error_code, message,
                       request_id)
 SELECT run_no, seq, sends + 1, claimed_at, 0, 'ambiguous', NULL, 'LOST',
        'the process died before the answer was recorded; it may have been applied', ''
-FROM requests WHERE run_no = ? AND state = 'in_flight'"""
+FROM requests WHERE run_no = ? AND seq IN (SELECT value FROM json_each(?))"""
 TAKE_BACK = """
 UPDATE requests SET state = 'pending', sends = sends + 1, in_doubt = 1, due_at = NULL,
        claimed_at = NULL, first_sent_at = COALESCE(first_sent_at, claimed_at), last_sent_at = claimed_at
-WHERE run_no = ? AND state = 'in_flight'"""
+WHERE run_no = ? AND seq IN (SELECT value FROM json_each(?))"""
 # Where the clock was set back since, a retry would wait until it has caught up: it waits no longer for it.
 SET_BACK = """
-UPDATE requests SET due_at = due_at - (last_sent_at - :at)
+UPDATE requests INDEXED BY requests_due SET due_at = due_at - (last_sent_at - :at)
 WHERE run_no = :no AND state = 'retrying' AND last_sent_at > :at"""
 BEGIN_RUN = """
 UPDATE runs SET state = ?, reason = NULL, started_at = COALESCE(started_at, ?), ended_at = NULL
 WHERE no = ?"""
 END_RUN = "UPDATE runs SET state = ?, reason = ?, ended_at = ? WHERE no = ?"
 
-SELECT_SHARDS = """
-SELECT DISTINCT seq / ? FROM requests
-WHERE run_no = ? AND state IN ('pending', 'in_flight', 'retrying') ORDER BY 1"""
+# From shard to shard: once one request of a shard is found, the others need not be looked at.
+_FIRST_LEFT = """
+SELECT seq FROM requests
+WHERE run_no = :no AND seq >= {at} AND (state = 'pending' OR state = 'in_flight' OR state = 'retrying')
+ORDER BY seq LIMIT 1"""
+SELECT_SHARDS = f"""
+WITH RECURSIVE firsts (seq) AS (
+    SELECT ({_FIRST_LEFT.format(at="0")})
+    UNION ALL
+    SELECT ({_FIRST_LEFT.format(at="(firsts.seq / :size + 1) * :size")}) FROM firsts WHERE seq IS NOT NULL
+)
+SELECT seq / :size FROM firsts WHERE seq IS NOT NULL"""
 
 SELECT_LEFT = """
 SELECT seq, number, direction, template_id FROM requests

@@ -220,13 +220,14 @@ class SqliteJournal(SqliteReader):
         if RunState.RUNNING not in RUN_MOVES[state]:
             raise JournalError(f"run {run_id} is {state}: there is nothing to go on with")
         with self._transaction():
-            self._fold_runs_going()
-            self._db.execute(sql.NOTE_LOST, (no,))
-            lost = self._db.execute(sql.TAKE_BACK, (no,)).rowcount
+            self._fold_runs_going(but_for=no)
+            lost = [seq for (seq,) in self._db.execute(sql.SELECT_LOST, (no,))]
+            for statement in (sql.NOTE_LOST, sql.TAKE_BACK):
+                _check_moved(self._db.execute(statement, (no, orjson.dumps(lost))), len(lost))
             self._db.execute(sql.SET_BACK, {"no": no, "at": at})
             self._db.execute(sql.BEGIN_RUN, (RunState.RUNNING.value, at, no))
         self._cursors = {key: seq for key, seq in self._cursors.items() if key[0] != no}
-        return lost
+        return len(lost)
 
     def exchange(
         self,
@@ -397,9 +398,10 @@ class SqliteJournal(SqliteReader):
         with self._transaction():
             self._fold_runs_going()
 
-    def _fold_runs_going(self) -> None:
+    def _fold_runs_going(self, *, but_for: int | None = None) -> None:
         for (no,) in self._db.execute(fleet_sql.RUNS_GOING).fetchall():
-            fold(self._db, no, self._merging)
+            if no != but_for:
+                fold(self._db, no, self._merging)
 
 
 class _Cursor(NamedTuple):
