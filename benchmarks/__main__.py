@@ -13,14 +13,13 @@ import shutil
 import statistics
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from benchmarks import planning, reporting, resuming, running
 from benchmarks.budget import budget
-from benchmarks.measuring import Row, child, load_server, python, table, write_json
+from benchmarks.measuring import Row, child, load_server, python, seen, table, write_json
 from benchmarks.peers import all_peers
 
 _ROWS = 20_000
@@ -130,8 +129,8 @@ def latency(rounds: int, folder: Path) -> list[Row]:
             for _ in range(rounds):
                 count = connections * 100
                 row.ours.append(_sent("engine", base_url, connections, count=count)["rows_per_s"])
-                seen = _seen(base_url)
-                sending.ours.append((len(seen) - 1) / (seen[-1] - seen[0]))
+                times = seen(base_url)
+                sending.ours.append((len(times) - 1) / (times[-1] - times[0]))
                 for one in (row, sending):
                     one.peers.append(connections / 0.05)
         rows += [row, sending]
@@ -148,19 +147,13 @@ def pacing(rounds: int, folder: Path) -> list[Row]:
         with load_server() as base_url:
             for _ in range(rounds):
                 _sent("engine", base_url, 64, count=rate * 6, rate=f"{rate}/s")
-                seen = _seen(base_url)
-                mean.ours.append((len(seen) - 1) / (seen[-1] - seen[0]))
+                times = seen(base_url)
+                mean.ours.append((len(times) - 1) / (times[-1] - times[0]))
                 mean.peers.append(float(rate))
-                worst.ours.append(float(_most_in_a_second(seen)))
+                worst.ours.append(float(_most_in_a_second(times)))
                 worst.peers.append(float(rate))
         rows += [mean, worst]
     return rows
-
-
-def _seen(base_url: str) -> list[float]:
-    """When each request arrived, in seconds of the server's steady clock, in order."""
-    with urllib.request.urlopen(f"{base_url}/seen") as answer:
-        return sorted(json.load(answer))
 
 
 def _most_in_a_second(times: list[float]) -> int:

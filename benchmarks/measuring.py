@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,6 +72,12 @@ def load_server(delay_ms: float = 0) -> Iterator[str]:
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
     finally:
         process.communicate(timeout=10)
+
+
+def seen(base_url: str) -> list[float]:
+    """When each request arrived since this was asked last, in order, by the steady clock that all share."""
+    with urllib.request.urlopen(f"{base_url}/seen") as answer:
+        return sorted(json.load(answer))
 
 
 @dataclass(slots=True)

@@ -1,78 +1,86 @@
-"""How soon a killed run sends again: `python -m benchmarks.resuming N` prints JSON."""
+"""How soon a killed run sends again: `python -m benchmarks.resuming WORKSPACE BASE_URL N SENT` leaves one."""
 
 from __future__ import annotations
 
-import json
+import os
+import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-import anyio
-
-from batch.engine.pacer import parse_rates
-from batch.journal.protocol import NewRun
-from batch.journal.sqlite import SqliteJournal
-from batch.runner import Controls, RunOptions, run
-from batch.states import StopReason
+from batch.destinations import live
+from batch.engine.beginning import SHARD_SIZE
+from batch.journal.protocol import Ended, Journal
+from batch.rollout import Rollout, Sending
+from batch.states import RequestState
 from batch.target import Outcome, Verdict
-from benchmarks.measuring import Row, python
+from batch.workspace import Workspace
+from benchmarks.measuring import ROOT, Row, load_server, python, seen
 from benchmarks.sending import plan_of
 
-
-class FirstSend:
-    """A target that notes when the first request reaches it, and then has the run stopped."""
-
-    name = "bench"
-
-    def __init__(self, controls: Controls) -> None:
-        self.first_at_s: float | None = None
-        self._controls = controls
-
-    async def send(self, number: str, direction: str, payload: bytes) -> Outcome:
-        """Accept at once."""
-        del number, direction, payload
-        if self.first_at_s is None:
-            self.first_at_s = time.perf_counter()
-            self._controls.drain(StopReason.SIGTERM)
-        return Outcome(Verdict.ACCEPTED)
-
-    async def __aenter__(self) -> FirstSend:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        """Nothing to close."""
+_ACCEPTED = Outcome(Verdict.ACCEPTED, http_status=200, request_id="bench")
+_GROUP = 64  #: as many as a run over 64 connections has in a commit
+_ENVIRON = {"BLAND_API_KEY": "bench"}
 
 
 def resumes(rounds: int, folder: Path, *, count: int) -> list[Row]:
-    """From opening the journal of a run to its first send, and its size on disk."""
-    del folder
-    row = Row(f"resume of {count:,} requests, to the first send", "≤ 3 s, then 1", unit=" s")
+    """From typing `sipbatch resume` to its first request at the server, and the journal's size on disk.
+
+    Once of a run that was killed as it began, and once of one that was killed half-way.
+    """
+    begun = Row(f"resume of {count:,} requests, to the first send", "≤ 3 s, then 1", unit=" s")
+    half = Row("… when half of them were sent", "≤ 3 s, then 1", unit=" s")
     size = Row("… journal on disk", "", unit=" MB")
-    for _ in range(rounds):
-        figures = json.loads(python("benchmarks.resuming", count).stdout)
-        row.ours.append(figures["to_first_send_s"])
-        size.ours.append(figures["journal_mb"])
-    return [row, size]
+    with load_server() as base_url:
+        for nth in range(rounds):
+            for row, sent in ((begun, 0), (half, count // 2)):
+                place = folder / f"resume-{nth}-{sent}"
+                python("benchmarks.resuming", place, base_url, count, sent, environ=_ENVIRON)
+                if row is begun:
+                    size.ours.append((place / "journal.db").stat().st_size / 1e6)
+                row.ours.append(_to_first_send_s(place, base_url))
+    return [begun, half, size]
 
 
-async def _resume(path: Path, run_id: str) -> float:
-    controls = Controls()
-    target = FirstSend(controls)
-    began = time.perf_counter()
-    journal = SqliteJournal(path)
-    await run(journal, run_id, target, RunOptions(rates=parse_rates("1000/s")), controls=controls)
-    journal.close()
-    assert target.first_at_s is not None
-    return target.first_at_s - began
+def _to_first_send_s(place: Path, base_url: str) -> float:
+    seen(base_url)
+    began_s = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "batch", "resume", "--workspace", str(place), "--quiet"],
+        cwd=ROOT,
+        env={**os.environ, **_ENVIRON},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        while process.poll() is None:
+            if times := seen(base_url):
+                return times[0] - began_s
+            time.sleep(0.05)
+        assert process.stderr is not None
+        raise RuntimeError(f"the run that was resumed has ended: {process.stderr.read().decode()[-2000:]}")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _send(journal: Journal, run_id: str, count: int) -> None:
+    """Claim and record so many requests, as a run does."""
+    shards, ended = journal.shards(run_id, SHARD_SIZE), list[Ended]()
+    for _ in range(0, count, _GROUP):
+        now = time.time()
+        claims = journal.exchange(run_id, ended=ended, want=_GROUP, shards=shards, now=now)
+        ended = [Ended(claim, RequestState.SUCCEEDED, _ACCEPTED, now, 0.01) for claim in claims]
+
+
+def _leave(place: Path, base_url: str, count: int, sent: int) -> None:
+    """A workspace as a killed process leaves it, with so many requests sent and some in flight."""
+    with Rollout(Workspace(place), "run") as rollout:
+        run_id = rollout.pin(plan_of(count), live(base_url), Sending(rate="100/s"))
+        rollout.journal.begin(run_id, time.time())
+        _send(rollout.journal, run_id, sent + _GROUP)
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "journal.db"
-        journal = SqliteJournal(path)
-        run_id = journal.create_run(plan_of(int(sys.argv[1])), NewRun("bench", time.time()))
-        journal.begin(run_id, time.time())  # and then its process was killed
-        journal.close()
-        took_s = anyio.run(_resume, path, run_id, backend_options={"use_uvloop": True})
-        print(json.dumps({"to_first_send_s": took_s, "journal_mb": path.stat().st_size / 1e6}))
+    workspace, address, *numbers = sys.argv[1:]
+    _leave(Path(workspace), address, *map(int, numbers))
