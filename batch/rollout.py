@@ -133,7 +133,6 @@ class Rollout:
             self._lock = self._stack.enter_context(workspace.lock(command))
             self.journal: Journal = workspace.journal()
             self._stack.callback(self.journal.close)
-            self.journal.settle()
             self._stack = self._stack.pop_all()
 
     def __enter__(self) -> Self:

@@ -188,7 +188,6 @@ class FleetMachine(RuleBasedStateMachine):
     def retry(self, nth: int, moods: list[Mood], steps: int | None) -> None:
         """Send again what failed, or is unknown, of any run."""
         journal = self.world.journal
-        journal.settle()
         missed = {run_id: found for run_id in self.plans if (found := self._missed(run_id))}
         if run_id := _one_of(list(missed), nth):
             self.world.now += 60

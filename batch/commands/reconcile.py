@@ -131,6 +131,7 @@ def command(
         if expect_no_changes:
             return _expect_no_changes(talk, compared, place, as_json=as_json)
         with Rollout(place, "reconcile", formats=options.formats()) as rollout:
+            rollout.journal.settle()
             return _reconcile(
                 talk,
                 rollout,

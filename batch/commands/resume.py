@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ from batch.workspace import UNFINISHED, Workspace, find_run
 
 if TYPE_CHECKING:
     from batch.destinations import Carrier
-    from batch.journal.protocol import RunRecord
+    from batch.journal.protocol import Journal, RunRecord
+    from batch.plans import Int64s
 
 EPILOG = """Exit codes are those of `sipbatch run`. Examples:
 
@@ -62,7 +64,6 @@ def command(
     from batch.commands.origins import changed_since
     from batch.commands.reviewing import tell_overtaken
     from batch.destinations import SANDBOX, pinned_destination
-    from batch.plans import keys_of
     from batch.rollout import Rollout, Sending, check_reachable
 
     talk = Talk(log_format, quiet)
@@ -91,14 +92,21 @@ def command(
         )
         for line in changed_since(found):
             talk.say(line, event="changed")
-        still = rollout.journal.left(found.id)
-        tell_overtaken(talk, rollout.journal, found, keys_of(still.numbers, still.directions))
+        tell_overtaken(talk, rollout.journal, found, partial(_left, rollout.journal, found.id))
         if destination.name == SANDBOX:
             talk.say("The sandbox is a new one: it remembers nothing of what the run sent before.")
         check_reachable(destination)
         return carry_out(
             talk, rollout, found.id, destination, sending, hooks=hooks, as_json=as_json
         ).exit_code
+
+
+def _left(journal: Journal, run_id: str) -> Int64s:
+    """The keys of what a run has left."""
+    from batch.plans import keys_of
+
+    left = journal.left(run_id)
+    return keys_of(left.numbers, left.directions)
 
 
 def _find(runs: list[RunRecord], wanted: str | None) -> RunRecord:

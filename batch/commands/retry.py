@@ -96,7 +96,7 @@ def command(
         sending = Given(params).sending_over(ctx, Sending.from_pinned(parent.options))
         what = f"{count:,} request{'' if count == 1 else 's'} of run {parent.id}"
         where = f"{destination.in_words} {pace(count, sending)}"
-        tell_overtaken(talk, journal, parent, keys)
+        tell_overtaken(talk, journal, parent, lambda: keys)
         if not yes:
             confirm(f"Send {what} again to {where}?")
         check_reachable(destination)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from batch.commands.briefing import tell_rejects
 from batch.errors import PlanChangedError, RejectedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from batch.commands.sheet_options import SheetArguments
     from batch.commands.talk import Talk
     from batch.journal.protocol import Journal, RunRecord
@@ -19,6 +20,8 @@ def review(
     talk: Talk, plan: Plan, given: SheetArguments, *, plan_digest: str | None, skip_rejects: bool
 ) -> None:
     """Say what is rejected; `PlanChangedError` or `RejectedError` if the plan may not be sent so."""
+    from batch.commands.briefing import tell_rejects  # with pandas, which `resume` has no need of
+
     if plan.rejects:
         tell_rejects(talk, plan)
     if plan_digest is not None and plan_digest != plan.digest:
@@ -36,11 +39,11 @@ def review(
         )
 
 
-def tell_overtaken(talk: Talk, journal: Journal, run: RunRecord, keys: Int64s) -> None:
-    """Say, also to those who asked for quiet, how many of these keys of a run a later run has changed."""
+def tell_overtaken(talk: Talk, journal: Journal, run: RunRecord, keys_to_send: Callable[[], Int64s]) -> None:
+    """Say, also to those who asked for quiet, how many of the keys to be sent a later run has changed."""
     from batch.fleet.comparison import overtaken
 
-    count, later = overtaken(journal, run, keys)
+    count, later = overtaken(journal, run, keys_to_send)
     if count:
         were = "was" if count == 1 else "were"
         talk.insist(

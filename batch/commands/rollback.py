@@ -96,6 +96,7 @@ def command(
     place.records()  # before anything is made or taken: there may be no run at all
     with Rollout(place, "rollback", formats=options.formats()) as rollout:
         journal = rollout.journal
+        journal.settle()
         taken_back = find_run(journal.runs(), run)
         rollback = roll_back(journal, taken_back, seen_before(journal, taken_back.id, SCHEMA))
         plan = rollback.plan

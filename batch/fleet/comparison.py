@@ -111,13 +111,19 @@ def _are_in_rejects(numbers: Int64s, rejects: Sequence[Reject]) -> Bools:
     return found
 
 
-def overtaken(journal: Journal, run: RunRecord, keys: Int64s) -> tuple[int, str]:
-    """How many of a run's keys a later run has changed, and the newest such run.
+def overtaken(journal: Journal, run: RunRecord, keys_to_send: Callable[[], Int64s]) -> tuple[int, str]:
+    """How many of the keys that a run is to send a later run has changed, and the newest such run.
 
-    To send them what the run has for them would send what was planned before that.
+    To send them what the run has for them would send what was planned before that. The keys are asked for
+    only if there is a later run.
     """
-    applied = journal.applied(run.target, run.account)
-    order = [one.id for one in journal.runs()]
+    runs = journal.runs()
+    order = [one.id for one in runs]
+    later_runs = runs[order.index(run.id) + 1 :]
+    scope = run.target, run.account
+    if not any((one.target, one.account) == scope and one.started_at is not None for one in later_runs):
+        return 0, ""
+    keys, applied = keys_to_send(), journal.applied(run.target, run.account)
     age = np.array([order.index(one) for one in applied.runs], dtype=np.int64)
     if not (len(keys) and len(applied.keys)):
         return 0, ""

@@ -251,7 +251,7 @@ class MemoryJournal:
         run = self._run(run_id)
         started_at = run.record.started_at
         if RunState.RUNNING in RUN_MOVES[run.record.state]:
-            self.settle()
+            self._settle(but_for=run_id)
         self._move_run(
             run,
             RunState.RUNNING,
@@ -464,8 +464,11 @@ class MemoryJournal:
 
     def settle(self) -> None:
         """Let the fleet know what was sent by runs whose process died."""
+        self._settle()
+
+    def _settle(self, *, but_for: str | None = None) -> None:
         for run in self._runs.values():
-            if run.record.state is RunState.RUNNING:
+            if run.record.state is RunState.RUNNING and run.record.id != but_for:
                 self._fleets[_scope(run)].fold(self._changes(run))
 
     def applied(self, target: str, account: str = "") -> Applied:

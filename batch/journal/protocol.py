@@ -252,7 +252,8 @@ class Journal(Protocol):
 
         Returns how many claims were taken back: each is `pending` again, with an ambiguous attempt
         noted that counts toward nothing. What is to be sent again and was sent after `at`, because the
-        clock was set back since, is due as long after `at` as it was after it was sent.
+        clock was set back since, is due as long after `at` as it was after it was sent. What other runs
+        sent whose process died is known to the fleet from here on; what this one sent, once it ends.
         """
         ...
 
@@ -363,8 +364,8 @@ class Journal(Protocol):
     def settle(self) -> None:
         """Let the fleet know what was sent by runs whose process died.
 
-        For whoever has the workspace to himself and is about to decide by what is in force; `begin` does it
-        too. What reads the fleet knows of such runs all the same, but for `touches`.
+        For whoever has the workspace to himself and is about to decide by what is in force. What reads the
+        fleet knows of such runs all the same, but for `touches`, and takes longer for each send.
         """
         ...
 

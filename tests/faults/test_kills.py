@@ -63,6 +63,29 @@ def lost_to_kills(stage: Stage, run_id: str) -> list[int]:
     return [int(str(event.detail["lost"])) for event in begun]
 
 
+@pytest.mark.parametrize("way_back", ["rollback", "reconcile"])
+def test_what_a_killed_run_has_sent_is_taken_back(stage: Stage, way_back: str) -> None:
+    """By a rollback or by the sheet of before: what is known of a dead process's sends is enough for both."""
+    other = stage.sheet(80, hosts=5, name="other.csv")
+    wanted = stage.sheet(80)
+    server = stage.sandbox()
+    fast = ("--yes", "--quiet", "--rate", "2000/s")
+    assert stage.here("run", "numbers.csv", *fast, environ=server.environ).code == 0
+    words = ("run", "other.csv", "--yes", "--quiet", "--rate", "50/s", "--concurrency", "4")
+    command = stage.start(*words, environ=server.environ)
+    until(lambda: len(stage.records()) == 2, "the run is pinned")
+    stage.is_sending(command, 20)
+    command.killed()
+    changed = {key for key, digests in server.record.read().applied.items() if digests[-1] != wanted[key[0]]}
+    assert changed
+    assert {server.record.read().applied[key][-1] for key in changed} <= set(other.values())
+
+    back = [stage.newest.id] if way_back == "rollback" else ["numbers.csv", "--max-changed", "100%"]
+    done = stage.here(way_back, *back, *fast, environ=server.environ)
+    assert done.code == 0, done.err
+    assert all(digests[-1] == wanted[key[0]] for key, digests in server.record.read().applied.items())
+
+
 # --- before anything is sent ------------------------------------------------------------------------
 
 
