@@ -83,8 +83,7 @@ def resume_takes_what_was_in_flight_for_done(patch: pytest.MonkeyPatch) -> None:
 
 def resume_skips_what_was_in_flight(patch: pytest.MonkeyPatch) -> None:
     """After a crash, what was being sent is left where it is."""
-    patch.setattr(journal_sql, "TAKE_BACK", journal_sql.TAKE_BACK + " AND 1 = 0")
-    patch.setattr(journal_sql, "NOTE_LOST", journal_sql.NOTE_LOST + " AND 1 = 0")
+    patch.setattr(journal_sql, "SELECT_LOST", journal_sql.SELECT_LOST + " AND 1 = 0")
 
 
 def burst(patch: pytest.MonkeyPatch) -> None:
