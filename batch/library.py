@@ -164,8 +164,8 @@ def resume(
     """Go on with a run that did not finish: the newest one, or the one whose id is, or begins with, `run`.
 
     What is left is sent as it was pinned, at the rate that the run had last. `target` is needed only if it
-    was one of your own. Raises `UsageError` if there is no such run, or nothing is left of it, and what
-    `run` raises.
+    was one of your own. Raises `UsageError` if there is no such run, or nothing is left of it, `JournalError`
+    if the journal would send something else than was planned, and what `run` raises.
     """
     with Rollout(Workspace(Path(workspace)), "resume", formats=report) as rollout:
         found = find_run(
@@ -184,6 +184,7 @@ def resume(
                 f"Run {found.id} was sent to {found.target}, and this is {destination.name}: what was done "
                 "there says nothing of here. Plan and run it anew."
             )
+        rollout.check_trusted(found)
         had = Sending.from_pinned(found.options).at_last_rate(rollout.journal.events(found.id))
         sending = had.changed(rate=rate, concurrency=concurrency)
         check_reachable(destination)
@@ -205,6 +206,7 @@ def retry(
     """Send again, as a run of its own, what ended failed or unknown in a run: the newest one, or `run`.
 
     `error_code` and `template` take only some of it. `target` is needed only if it was one of your own.
+    Raises what `resume` raises.
     """
     states = frozenset({RequestState.FAILED, RequestState.UNKNOWN})
     with Rollout(Workspace(Path(workspace)), "retry", formats=report) as rollout:
@@ -213,6 +215,7 @@ def retry(
             pinned_destination(parent.options, parent.target) if target is None else _destination(target)
         )
         sending = Sending.from_pinned(parent.options).changed(rate=rate, concurrency=concurrency)
+        rollout.check_trusted(parent, states)
         check_reachable(destination)
         run_id = rollout.derive(parent, Pick(states, error_code, template), destination, sending)
         return rollout.send(run_id, destination, sending, progress=progress)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import batch
-from batch.errors import LockedError, RejectedError, UsageError
+from batch.errors import JournalError, LockedError, RejectedError, UsageError
 from batch.states import RunState
 from batch.workspace import Workspace
 from tests.sending import Desk
@@ -126,6 +129,20 @@ def test_halted_run_is_resumed(tmp_path: Path) -> None:
     finished = batch.resume(workspace=tmp_path / "ws", target=again, rate="2000/s")
     assert finished.id == halted.id
     assert finished.counts.succeeded + finished.counts.failed == 30
+
+
+@pytest.mark.parametrize("again", [batch.resume, batch.retry])
+def test_journal_that_says_something_else_sends_nothing(tmp_path: Path, again: Callable[..., object]) -> None:
+    """As for the commands: what would be sent is compared with what was planned."""
+    target = ToldTarget(answers(NOT_FOUND, to=frozenset({1})))
+    batch.run(small_plan(5), target=target, workspace=tmp_path / "ws", rate="2000/s", canary=1)
+    with contextlib.closing(sqlite3.connect(tmp_path / "ws" / "journal.db")) as journal:
+        journal.execute("UPDATE requests SET number = number + 7 WHERE seq = 3")
+        journal.commit()
+    untold = ToldTarget()
+    with pytest.raises(JournalError, match="those that were planned"):
+        again(target=untold, workspace=tmp_path / "ws")
+    assert not untold.sent
 
 
 def test_run_is_not_resumed_against_another_target(tmp_path: Path) -> None:
