@@ -160,8 +160,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BatchError as error:
         _say(str(error), meta, error.exit_code)
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        _say("interrupted.", meta, EXIT_INTERRUPTED)
+    except (click.Abort, KeyboardInterrupt) as interrupt:
+        _say(str(interrupt) or "interrupted.", meta, EXIT_INTERRUPTED)
         return EXIT_INTERRUPTED
     except Exception as error:
         from batch.commands.tracebacks import tell

@@ -88,12 +88,6 @@ class ReportError(BatchError):
     exit_code = 74
 
 
-class InterruptedReportError(ReportError):
-    """The run has ended; the operator has interrupted the writing of its report."""
-
-    exit_code = 130
-
-
 class WorkbookError(ReportError):
     """The workbook cannot be put together; a report without it can be written."""
 
@@ -120,3 +114,10 @@ class CredentialsError(BatchError):
     """There is no API key, or the one there is was refused, or its file can be read by others."""
 
     exit_code = 77
+
+
+class InterruptedReportError(KeyboardInterrupt):
+    """The operator has interrupted the writing of a report, and is told where the run stands all the same.
+
+    No `BatchError`: a program that goes on after those, from sheet to sheet, is to be stopped by it.
+    """

@@ -17,6 +17,7 @@ import pytest
 from batch.bland.credentials import ApiKey
 from batch.destinations import EmbeddedSandbox, Given, Live, pinned_destination
 from batch.errors import (
+    BatchError,
     CredentialsError,
     InterruptedReportError,
     LockedError,
@@ -144,7 +145,7 @@ def test_interrupting_the_report_says_where_the_run_stands(
             with pytest.raises(InterruptedReportError) as caught:
                 rollout.send(run_id, destination, FAST)
         counts = rollout.journal.counts(run_id)
-        assert caught.value.exit_code == 130
+        assert not isinstance(caught.value, BatchError), "a program that goes on after errors would go on"
         assert f"{counts.succeeded} succeeded" in str(caught.value)
         assert f"`sipbatch report {run_id}`" in str(caught.value)
         assert (f"{counts.left} left" in str(caught.value)) is (stops_at is not None)

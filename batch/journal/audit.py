@@ -8,11 +8,11 @@ from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
-import orjson
 
 from batch.errors import JournalError
 from batch.journal.protocol import RunRecord
 from batch.journal.reader import SqliteReader
+from batch.journal.sql import listed
 from batch.plans import Payload, plan_digest
 from batch.sealing import names_in
 from batch.states import RequestState, RunState
@@ -128,7 +128,7 @@ class JournalAudit(SqliteReader):
                 "Restore it from a backup, or plan the sheet anew"
             )
         with self._reading():
-            found = self._db.execute(_PAYLOADS, (no, orjson.dumps([*states]))).fetchall()
+            found = self._db.execute(_PAYLOADS, (no, listed(states))).fetchall()
         for (payload_id,) in found:
             self.payload(payload_id)
 

@@ -15,6 +15,7 @@ from batch.errors import CredentialsError
 from batch.journal import fleet_sql as sql
 from batch.journal.in_force import Blocks, InForce, blocks_of, in_force_after
 from batch.journal.known import Applied, FleetEntry, Touch
+from batch.journal.sql import listed
 from batch.plans import Payload
 from batch.sealing import Seal
 
@@ -167,7 +168,7 @@ class SqliteFleet:
         )
 
     def _digests(self, payload_ids: list[int]) -> Mapping[int, str]:
-        saved = self._db.execute(sql.SELECT_DIGESTS, (orjson.dumps(payload_ids),))
+        saved = self._db.execute(sql.SELECT_DIGESTS, (listed(payload_ids),))
         unsaved = {i: self._unsaved[i].sha256 for i in payload_ids if i < 0}
         return {**dict(saved.fetchall()), **unsaved}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+
+import orjson
 
 from batch.journal import fleet_sql, verification_sql
 from batch.states import REQUEST_MOVES, RequestState
@@ -286,6 +288,15 @@ UNION ALL
 SELECT seq, sends, last_sent_at, duration_s, verdict, http_status, error_code, error, request_id
 FROM requests WHERE run_no = ? AND state IN ('succeeded', 'failed', 'unknown')
 ORDER BY 1, 2"""
+
+
+def listed(values: Iterable[int | str]) -> str:
+    """A list for `json_each`.
+
+    As text, not as bytes: of those, SQLite 3.45 to 3.47 take some for their own binary JSON (`[1234]`, by its
+    first byte and its length), and say that they are malformed.
+    """
+    return orjson.dumps([*values]).decode()
 
 
 def not_barred(template_ids: Collection[int]) -> str:

@@ -223,7 +223,7 @@ class SqliteJournal(SqliteReader):
             self._fold_runs_going(but_for=no)
             lost = [seq for (seq,) in self._db.execute(sql.SELECT_LOST, (no,))]
             for statement in (sql.NOTE_LOST, sql.TAKE_BACK):
-                _check_moved(self._db.execute(statement, (no, orjson.dumps(lost))), len(lost))
+                _check_moved(self._db.execute(statement, (no, sql.listed(lost))), len(lost))
             self._db.execute(sql.SET_BACK, {"no": no, "at": at})
             self._db.execute(sql.BEGIN_RUN, (RunState.RUNNING.value, at, no))
         self._cursors = {key: seq for key, seq in self._cursors.items() if key[0] != no}
@@ -254,7 +254,7 @@ class SqliteJournal(SqliteReader):
             with self._or_nothing():
                 self._record_ended(no, ended)
                 if released:
-                    moved = self._db.execute(sql.RELEASE, (no, orjson.dumps(list(released))))
+                    moved = self._db.execute(sql.RELEASE, (no, sql.listed(released)))
                     _check_moved(moved, len(released))
                 returned = [*released, *(e.claim.seq for e in ended if e.state is RequestState.PENDING)]
                 self._rewind(cursors, no, returned)
@@ -337,7 +337,7 @@ class SqliteJournal(SqliteReader):
         ]
         claims = [_claim(found[1:]) for found in _affordable(found_due, max_retries)[:want]]
         if claims:
-            due_seqs = orjson.dumps([claim.seq for claim in claims])
+            due_seqs = sql.listed(claim.seq for claim in claims)
             _check_moved(self._db.execute(sql.CLAIM_DUE, (now, no, due_seqs)), len(claims))
         pending = sql.FIND_PENDING.format(not_barred=not_barred)
         claim_pending = sql.CLAIM_PENDING.format(not_barred=not_barred)

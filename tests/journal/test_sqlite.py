@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
 import stat
 import threading
@@ -17,11 +18,12 @@ import pytest
 
 from batch.errors import BusyJournalError, JournalError
 from batch.journal import sql as journal_sql
+from batch.journal.audit import JournalAudit
 from batch.journal.events import Event
-from batch.journal.protocol import Journal
+from batch.journal.protocol import Journal, Shard
 from batch.journal.reader import SqliteReader
 from batch.journal.sqlite import SqliteJournal
-from batch.states import RequestState
+from batch.states import RequestState, StopReason
 from tests.journal_promises.play import (
     REFUSED,
     START,
@@ -440,3 +442,26 @@ def test_claims_of_a_commit_that_failed_are_given_out_later(journal: SqliteJourn
         claim(journal, run_id, 20, events=too_much)
     journal._db.execute("PRAGMA max_page_count = 1000000")
     assert seqs(claim(journal, run_id, 50)) == list(range(50))
+
+
+def test_lists_are_given_to_sqlite_as_text(journal: SqliteJournal, journal_path: Path) -> None:
+    """As bytes, SQLite 3.45 to 3.47 take some for binary JSON, and say that the journal is malformed."""
+    statements: list[str] = []
+    run_id = begun(journal, small_plan(2_000))
+    journal._db.set_trace_callback(statements.append)
+    (one,) = claim(journal, run_id, shards=[Shard(1234, 1240)])
+    journal.exchange(run_id, released=[one.seq])
+    (one,) = claim(journal, run_id, shards=[Shard(1234, 1240)])
+    journal.exchange(run_id, ended=[retrying(one, START)])
+    assert seqs(claim(journal, run_id)) == [1234]
+    assert journal.begin(run_id, START) == 1
+    (one,) = claim(journal, run_id)
+    journal.exchange(run_id, ended=[ended(one)])
+    journal.end(run_id, StopReason.DONE, START)
+    assert len(journal.applied("https://api.test").keys) == 2
+    with closing(JournalAudit(journal_path)) as audit:
+        audit._db.set_trace_callback(statements.append)
+        audit.check_to_be_sent(audit.run(run_id))
+    lists = [found for statement in statements for found in re.findall(r"json_each\((.*?)\)", statement)]
+    assert {"'[1234]'"} < set(lists)
+    assert all(one.startswith("'") for one in lists), lists
