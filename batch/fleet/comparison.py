@@ -114,8 +114,8 @@ def _are_in_rejects(numbers: Int64s, rejects: Sequence[Reject]) -> Bools:
 def overtaken(journal: Journal, run: RunRecord, keys_to_send: Callable[[], Int64s]) -> tuple[int, str]:
     """How many of the keys that a run is to send a later run has changed, and the newest such run.
 
-    To send them what the run has for them would send what was planned before that. The keys are asked for
-    only if there is a later run.
+    To send them what the run has for them would send what was planned before that. For whoever has the
+    workspace to himself. The keys are asked for only if there is a later run.
     """
     runs = journal.runs()
     order = [one.id for one in runs]
@@ -123,6 +123,7 @@ def overtaken(journal: Journal, run: RunRecord, keys_to_send: Callable[[], Int64
     scope = run.target, run.account
     if not any((one.target, one.account) == scope and one.started_at is not None for one in later_runs):
         return 0, ""
+    journal.settle()  # sooner done than read send by send, and `begin` would do it
     keys, applied = keys_to_send(), journal.applied(run.target, run.account)
     age = np.array([order.index(one) for one in applied.runs], dtype=np.int64)
     if not (len(keys) and len(applied.keys)):
